@@ -1,0 +1,1 @@
+"""How a run is wired and started: graph, runners, command line, summary."""
