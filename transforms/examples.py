@@ -28,6 +28,10 @@ def encode(rows: pa.Table) -> list[bytes]:
     arrays = {}
     for name in rows.column_names:
         column = rows[name].combine_chunks() if rows[name].num_chunks != 1 else rows[name].chunk(0)
+        if pa.types.is_string(column.type):
+            column = column.cast(pa.binary())  # the encoder knows no utf8
+        elif pa.types.is_list(column.type) and pa.types.is_string(column.type.value_type):
+            column = column.cast(pa.list_(pa.binary()))
         arrays[name] = column if pa.types.is_list(column.type) else _as_lists(column)
     if not rows.num_rows:
         return []
