@@ -1,0 +1,85 @@
+"""All features of a row that need no other row: ids, context, ages. What the click history adds comes after."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.config import SplitConfig
+from schemas.tables import Dataset
+from transforms import context
+from transforms.dimensions import Dimension
+from transforms.split import TEST, TRAIN, assign_split
+
+SPLIT = "_split"
+"""Column with the row's split code, int64; see transforms/split.py."""
+
+
+def base_rows(
+    joined: pa.Table, ads: Dimension, documents: Dimension | None, dataset: Dataset, split: SplitConfig | None
+) -> pa.Table:
+    """Computes the columns of the feature table that are functions of the joined row and the dimensions alone.
+
+    Args:
+        joined: Rows of `displays.join_displays`.
+        ads: By `ad_id`: `document_id`, `campaign_id`, `advertiser_id`.
+        documents: By `document_id`: `source_id`, `publisher_id`, `publish_time`; None if the log has no such table.
+        dataset: For its clock.
+        split: How to split labelled rows; None puts them all into TRAIN. Rows without a label are TEST.
+
+    Returns:
+        Columns named as in the feature table, and `SPLIT`.
+    """
+    display_id = joined["display_id"].cast(pa.int64())
+    timestamp = joined["timestamp"].to_numpy()
+    utc_ms = timestamp + dataset.epoch_ms
+    geo = _flat(joined["geo_location"])
+    place = context.country_state(geo)
+    local = context.local_ms(utc_ms, place)
+    no_place = place.is_null().to_numpy(zero_copy_only=False)
+    ad_id, event_doc = _flat(joined["ad_id"]), _flat(joined["document_id"])
+    ad_doc = ads.look_up(ad_id, "document_id")
+    columns: dict[str, pa.Array] = {
+        "display_id": display_id,
+        "uuid": joined["uuid"],
+        "timestamp": joined["timestamp"],
+        "ads_per_display": joined["ads_per_display"],
+        "doc_event_id": event_doc,
+        "event_country": context.country(geo),
+        "event_country_state": place,
+        "event_geo_location": geo,
+        "event_platform": context.platform_code(joined["platform"]),
+        "event_hour": pa.array(context.hour_bin(local), mask=no_place),
+        "event_weekend": pa.array(context.is_weekend(local), mask=no_place),
+        "ad_id": ad_id,
+        "doc_id": ad_doc,
+        "ad_campaign": ads.look_up(ad_id, "campaign_id"),
+        "ad_advertiser": ads.look_up(ad_id, "advertiser_id"),
+    }
+    for side, document in (("doc_event", event_doc), ("doc_ad", ad_doc)):
+        columns |= _document_columns(side, document, documents, utc_ms)
+    if "clicked" in joined.column_names:
+        columns["label"] = joined["clicked"]
+        codes = assign_split(display_id.to_numpy(), timestamp, split) if split else np.full(joined.num_rows, TRAIN)
+    else:
+        columns["label"] = pa.nulls(joined.num_rows, pa.int64())
+        codes = np.full(joined.num_rows, TEST)
+    return pa.table({**{name: _as_int64(column) for name, column in columns.items()}, SPLIT: pa.array(codes, pa.int64())})
+
+
+def _document_columns(side: str, document: pa.Array, documents: Dimension | None, utc_ms: np.ndarray) -> dict[str, pa.Array]:
+    names = (f"{side}_source_id", f"{side}_publisher_id", f"{side}_days_since_published")
+    if documents is None:
+        return {name: pa.nulls(len(document), pa.int64()) for name in names}
+    return {
+        names[0]: documents.look_up(document, "source_id"),
+        names[1]: documents.look_up(document, "publisher_id"),
+        names[2]: context.days_since_published(utc_ms, documents.look_up(document, "publish_time")),
+    }
+
+
+def _as_int64(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    return pc.cast(column, pa.int64()) if pa.types.is_integer(column.type) else column
+
+
+def _flat(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks()
