@@ -1,0 +1,55 @@
+# Everything a newcomer needs; each target sets up what it needs itself.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+LOCKS := requirements-dev.txt pyproject.toml
+DEMO_DATA := data/demo
+DEMO_ROOT := runs/demo
+COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --override overrides.txt --generate-hashes --no-annotate --no-header \
+	--no-emit-index-url --no-emit-find-links --python-version 3.11 --python-platform x86_64-manylinux_2_28
+
+.PHONY: help setup demo test test-slow lint format schema lock clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:  ## Install the locked packages into .venv (does nothing when the lock has not changed)
+	@cat $(LOCKS) | cmp -s - $(VENV)/installed || $(MAKE) --no-print-directory install
+
+.PHONY: install
+install:
+	@echo "Installing about 230 locked packages (3 GB) into $(VENV); this takes a few minutes once."
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "Python 3.11 is needed; set PYTHON=/path/to/python3.11")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@cat $(LOCKS) > $(VENV)/installed
+
+demo: setup  ## Make a synthetic click log and run the whole pipeline on it
+	@$(BIN)/clickrank synth $(DEMO_DATA)
+	@$(BIN)/clickrank run $(DEMO_DATA) --root $(DEMO_ROOT) --config configs/demo.yaml || test $$? -eq 4
+
+test: setup  ## Run the default tests
+	@$(BIN)/pytest -m "not slow"
+
+test-slow: setup  ## Run the tests marked slow
+	@$(BIN)/pytest -m slow
+
+lint: setup  ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: setup  ## Put the code into the project's format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+schema: setup  ## Render schemas/schema.pbtxt from the feature table
+	@$(BIN)/python -m schemas.data_schema > schemas/schema.pbtxt.new && mv schemas/schema.pbtxt.new schemas/schema.pbtxt
+
+lock: setup  ## Resolve pyproject.toml again into the two hash-pinned requirements files (UPGRADE=--upgrade for newer versions)
+	@$(COMPILE) $(UPGRADE) --extra dev --output-file requirements-dev.txt
+	@$(COMPILE) --constraint requirements-dev.txt --output-file requirements.txt
+
+clean:  ## Remove the demo's data and runs, and caches (not .venv)
+	@rm -rf $(DEMO_DATA) $(DEMO_ROOT) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,9 @@
+"""Artifact types of ours, beside TFX's standard ones."""
+
+from tfx.types.artifact import Artifact
+
+
+class IngestReport(Artifact):
+    """A folder with counts.json and rejects.csv: what reading the raw tables came to."""
+
+    TYPE_NAME = "ClickrankIngestReport"

@@ -1,0 +1,1 @@
+"""A Beam ExampleGen over the raw tables of a click log."""

@@ -1,0 +1,171 @@
+"""The command line. Imports nothing heavy: `--help` must come at once."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from schemas.errors import NOT_BLESSED_EXIT_CODE, ClickrankError, recover
+
+app = typer.Typer(
+    name="clickrank",
+    help="Raw click logs to a wide & deep ranking model that goes out only if it earned it by MAP@12.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done; 2 usage or config; 3 bad input data; 4 ran, but the model was not blessed; 5 a remote service failed; "
+    "75 transient, run again.",
+)
+config_app = typer.Typer(help="Show the configuration.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+ConfigFiles = Annotated[
+    list[Path] | None, typer.Option("--config", "-c", metavar="FILE", help="YAML file; repeat it, later ones win.", show_default=False)
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Set path.to.key=VALUE on top of the files.", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, last on stdout.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Leave the libraries' own messages on the screen.")]
+
+
+@app.command()
+def synth(
+    out: Annotated[Path, typer.Argument(help="New folder for the nine CSV files.")],
+    displays: Annotated[int, typer.Option(help="Labelled displays; about 37 % more are made for the test table.")] = 20_000,
+    users: Annotated[int | None, typer.Option(help="Users. [default: by displays]", show_default=False)] = None,
+    documents: Annotated[int | None, typer.Option(help="Documents. [default: by displays]", show_default=False)] = None,
+    ads: Annotated[int | None, typer.Option(help="Ads. [default: by displays]", show_default=False)] = None,
+    page_views: Annotated[int | None, typer.Option(help="Page views. [default: 20 a display]", show_default=False)] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Make a click log in the Outbrain format whose best possible MAP@12 is known."""
+    from pipeline.synth import generate
+
+    truth = generate(out, displays=displays, users=users, documents=documents, ads=ads, page_views=page_views, seed=seed)
+    if as_json:
+        typer.echo(json.dumps({"path": str(out), **truth}))
+        return
+    for table, rows in truth["counts"].items():
+        typer.echo(f"{rows:>12,} rows  {out / table}.csv")
+    typer.echo(f"MAP@12: best possible {truth['best_map_at_12']:.4f}, random {truth['random_map_at_12']:.4f}")
+
+
+@app.command()
+def run(
+    data: Annotated[Path, typer.Argument(help="Folder with the raw tables (.csv, .csv.gz or .csv.zip).")],
+    root: Annotated[Path, typer.Option(help="Folder for everything the runs make; runs at one root share cache and blessed models.")],
+    config: ConfigFiles = None,
+    set_: Settings = None,
+    runner: Annotated[str, typer.Option(help="beam (TFX's BeamDagRunner) or local (TFX's LocalDagRunner).")] = "beam",
+    from_node: Annotated[
+        str | None, typer.Option(metavar="NODE", help="Start at this node, with the outputs of the latest run before it.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Run the pipeline: raw tables in, a pushed model or a refusal with reasons out."""
+    from pipeline.config import load_config
+    from pipeline.run import run as run_all
+    from schemas.errors import ConfigError
+
+    if runner not in ("beam", "local"):
+        raise ConfigError(f"--runner is beam or local. Received: {runner!r}")
+    loaded = load_config(config or (), set_ or ())
+    summary = run_all(data, root, loaded, runner=runner, from_node=from_node, verbose=verbose)
+    if as_json:
+        typer.echo(json.dumps(summary))
+    if not summary["blessed"]:
+        raise typer.Exit(NOT_BLESSED_EXIT_CODE)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="A pushed version, or the folder of versions (the newest is taken).")],
+    data: Annotated[Path, typer.Argument(help="Folder with the raw tables, or with tf.Examples.")],
+    out: Annotated[Path, typer.Argument(help="File for the scores; .csv or .parquet.")],
+    submission: Annotated[bool, typer.Option("--submission", help="Write display_id and its ad_ids by score, best first (.csv).")] = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Score every ad: of the test displays if the tables have any, else of all displays."""
+    from pipeline.predict import predict as predict_all
+
+    result = predict_all(model, data, out, submission=submission, verbose=verbose)
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        typer.echo(f"{result['rows']:,} ads of {result['displays']:,} displays scored by version {result['version']}: {out}")
+
+
+@config_app.command("show")
+def config_show(config: ConfigFiles = None, set_: Settings = None, as_json: AsJson = False) -> None:
+    """Print the whole configuration after files and --set, as YAML."""
+    from pipeline.config import load_config, to_yaml
+
+    loaded = load_config(config or (), set_ or ())
+    typer.echo(loaded.model_dump_json() if as_json else to_yaml(loaded).rstrip())
+
+
+@config_app.command("schema")
+def config_schema(as_json: AsJson = False) -> None:
+    """Print every key with its type, default, bounds and meaning, as JSON Schema."""
+    from schemas.config import Config
+
+    typer.echo(json.dumps(Config.model_json_schema(), indent=None if as_json else 1))
+
+
+@app.command()
+def doctor(
+    root: Annotated[Path, typer.Option(help="Folder whose file system is checked.")] = Path(),
+    config: ConfigFiles = None,
+    set_: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check that this machine can run the pipeline, and that the configuration is sound."""
+    from pipeline.config import load_config
+    from pipeline.doctor import examine
+
+    load_config(config or (), set_ or ())
+    checks = examine(root)
+    sound = all(check.passed for check in checks)
+    if as_json:
+        typer.echo(json.dumps({"sound": sound, "checks": [check._asdict() for check in checks]}))
+    else:
+        for check in checks:
+            typer.echo(f"{'ok  ' if check.passed else 'FAIL'}  {check.name:<14} {check.found}")
+    if not sound:
+        raise typer.Exit(2)
+
+
+def main() -> NoReturn:
+    """Runs the command line and leaves with the exit code that says how it ended."""
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    try:
+        app(standalone_mode=True)
+    except Exception as error:
+        known = recover(error)
+        if known is None:
+            raise
+        _fail(known)
+    except KeyboardInterrupt:
+        _fail(ClickrankError("stopped by the user"), 130)
+    sys.exit(0)
+
+
+def _fail(error: ClickrankError, code: int | None = None) -> NoReturn:
+    code = error.exit_code if code is None else code
+    typer.echo(f"error: {error}", err=True)
+    if "--json" in sys.argv:
+        result: dict[str, Any] = {"error": str(error), "exit_code": code}
+        typer.echo(json.dumps(result))
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

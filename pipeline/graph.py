@@ -1,0 +1,130 @@
+"""The TFX pipeline: a pure function of its arguments. Where it runs is the business of `pipeline/runners.py`."""
+
+import hashlib
+from pathlib import Path
+
+from tfx import v1 as tfx
+from tfx.dsl.components.base.executor_spec import BeamExecutorSpec, ExecutorClassSpec
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
+
+from components.click_example_gen.component import ClickExampleGen
+from components.curated_schema import SCHEMA_FILE, CuratedSchema
+from components.evaluator.eval_config import eval_config
+from components.gate.component import Gate
+from components.pusher.executor import Executor as PusherExecutor
+from components.resolver import LatestBlessedOther
+from components.strict_example_validator import Executor as StrictExampleValidatorExecutor
+from pipeline.paths import RootPaths
+from schemas.config import BeamConfig, Config
+
+PIPELINE_NAME = "clickrank"
+_PROJECT = Path(__file__).parent.parent
+_FEATURE_CODE = ("schemas", "transforms")
+
+
+def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Config, enable_cache: bool = True) -> tfx.dsl.Pipeline:
+    """Wires the pipeline.
+
+    Each node receives only the sections of the configuration that it reads, and the digest of the code that it runs: what did not
+    change is served from TFX's cache.
+
+    Args:
+        data: Folder of the raw tables.
+        fingerprint: Digest of the raw tables.
+        paths: Where everything goes.
+        config: The whole configuration.
+        enable_cache: Whether a node whose inputs did not change is served from cache.
+    """
+    sections = config.model_dump(mode="json")
+
+    example_gen = ClickExampleGen(
+        data=data,
+        fingerprint=fingerprint,
+        code=code_digest(*_FEATURE_CODE, "components/click_example_gen"),
+        config={name: sections[name] for name in ("ingest", "split", "features")},
+        rejects_dir=str(paths.rejects),
+    )
+    examples = example_gen.outputs["examples"]
+    statistics_gen = tfx.components.StatisticsGen(examples=examples)
+    schema = CuratedSchema(digest=hashlib.sha256(SCHEMA_FILE.read_bytes()).hexdigest())
+    validator = tfx.components.ExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema.outputs["schema"])
+    validator.executor_spec = ExecutorClassSpec(StrictExampleValidatorExecutor)
+    transform = tfx.components.Transform(
+        examples=examples,
+        schema=schema.outputs["schema"],
+        preprocessing_fn="transforms.preprocessing.preprocessing_fn",
+        custom_config={"encoding": sections["encoding"], "code": code_digest(*_FEATURE_CODE)},
+    )
+    # No arrow of data leads from the validator to what follows, but nothing is worth doing on data that it refuses.
+    transform.add_upstream_node(validator)
+    trainer = tfx.components.Trainer(
+        run_fn="components.trainer.run.run_fn",
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        train_args=tfx.proto.TrainArgs(splits=["train"]),
+        eval_args=tfx.proto.EvalArgs(splits=["eval"]),
+        custom_config={
+            **{name: sections[name] for name in ("encoding", "model", "trainer")},
+            "code": code_digest(*_FEATURE_CODE, "components/trainer"),
+        },
+    )
+    model = trainer.outputs["model"]
+    resolver = tfx.dsl.Resolver(
+        strategy_class=LatestBlessedOther,
+        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+        candidate=model,
+    ).with_id("Resolver")
+    evaluator = tfx.components.Evaluator(
+        examples=examples,
+        example_splits=["eval"],
+        model=model,
+        baseline_model=resolver.outputs["model"],
+        eval_config=eval_config(config.evaluate),
+    )
+    gate = Gate(
+        evaluation=evaluator.outputs["evaluation"],
+        model=model,
+        baseline_model=resolver.outputs["model"],
+        gate=sections["gate"],
+    )
+    pusher = tfx.components.Pusher(
+        model=model,
+        model_blessing=gate.outputs["blessing"],
+        push_destination=tfx.proto.PushDestination(
+            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=config.push.directory or str(paths.serving))
+        ),
+        custom_executor_spec=ExecutorClassSpec(PusherExecutor),
+    )
+    nodes = [example_gen, statistics_gen, schema, validator, transform, trainer, resolver, evaluator, gate, pusher]
+    pipeline = tfx.dsl.Pipeline(
+        pipeline_name=PIPELINE_NAME,
+        pipeline_root=str(paths.artifacts),
+        components=nodes,
+        enable_cache=enable_cache,
+        metadata_connection_config=sqlite_metadata_connection_config(str(paths.metadata)),
+        beam_pipeline_args=beam_args(config.beam),
+    )
+    if isinstance(evaluator.executor_spec, BeamExecutorSpec):
+        # The Evaluator has no free parameter; a Beam label is the one place where a digest of our metrics enters its cache key.
+        evaluator.with_beam_pipeline_args([f"--labels=code={code_digest('schemas', 'components/evaluator')[:16]}"])
+    return pipeline
+
+
+def beam_args(beam: BeamConfig) -> list[str]:
+    """Beam's flags for the data-parallel work of the nodes."""
+    args = [f"--runner={beam.runner}", *beam.args]
+    if not any(arg.startswith(("--sdk_container_image", "--setup_file", "--requirements_file", "--extra_package")) for arg in args):
+        # Told of no image, TFX builds a source package of itself for every node. The image has all; local runners read no image.
+        args.append("--sdk_container_image=clickrank")
+    return args
+
+
+def code_digest(*folders: str) -> str:
+    """Digest of the Python sources in some of the project's folders; sub-folders included."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for file in sorted((_PROJECT / folder).rglob("*.py")):
+            digest.update(f"{file.relative_to(_PROJECT)}\0".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,40 @@
+"""Where a root keeps what."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RootPaths:
+    """The folders and files under the root of a pipeline's runs."""
+
+    root: Path
+
+    @property
+    def artifacts(self) -> Path:
+        """Outputs of the pipeline's nodes, by node, output and execution; TFX's layout."""
+        return self.root / "artifacts"
+
+    @property
+    def metadata(self) -> Path:
+        """The metadata store: every run, execution and artifact, and what came of what."""
+        return self.root / "metadata.sqlite"
+
+    @property
+    def rejects(self) -> Path:
+        """Bad rows of runs that stopped because of them."""
+        return self.root / "rejects"
+
+    @property
+    def serving(self) -> Path:
+        """The pushed models, unless `push.directory` says otherwise."""
+        return self.root / "serving"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the run that is using the root."""
+        return self.root / ".lock"
+
+    def run(self, run_id: str) -> Path:
+        """What belongs to one run: its log, resolved configuration and summary."""
+        return self.root / "runs" / run_id

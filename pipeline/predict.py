@@ -1,0 +1,150 @@
+"""Scores displays with a pushed model, from raw tables or from tf.Examples."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv, parquet
+
+from pipeline.noise import log_to
+from schemas.config import FeaturesConfig, IngestConfig
+from schemas.errors import ConfigError, InputDataError
+from schemas.serving import FEATURES_FILE, SERVING_DEFAULT
+from schemas.tables import OUTBRAIN
+
+_BATCH_ROWS = 8192
+_RANKED = [("display_id", "ascending"), ("score", "descending"), ("ad_id", "ascending")]
+
+
+def predict(model: Path, data: Path, out: Path, *, submission: bool, verbose: bool) -> dict[str, Any]:
+    """Scores every ad and writes `display_id, ad_id, score`, or a submission, under the name `out` once it is complete.
+
+    Rows are by display_id, then score from high to low, ties by ad_id. Features from tables are made with the settings that the
+    model was trained with; all labelled clicks before a display are its history.
+
+    Args:
+        model: A version's folder, or a folder of versions.
+        data: A folder of raw tables (the displays of clicks_test are scored, else those of clicks_train), or of tf.Examples.
+        out: `.csv` or `.parquet`.
+        submission: Write one line a display with its ads, best first, as the competition wants it.
+        verbose: Leave the libraries' messages on the screen.
+
+    Returns:
+        `rows`, `displays`, `version`, `path`.
+
+    Raises:
+        ConfigError: There is no such model, or `out` cannot be written.
+        InputDataError: The data cannot be used.
+    """
+    version = _version(model)
+    if out.suffix not in (".csv", ".parquet") or (submission and out.suffix != ".csv"):
+        raise ConfigError(f"OUT must end in .csv{'' if submission else ' or .parquet'}. Received: {out.name!r}")
+    if not out.parent.is_dir():
+        raise ConfigError(f"{out.parent}: no such folder")
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as work, log_to(Path(work) / "log.txt", verbose):
+        scored = pa.concat_tables(_score(version, batch) for batch in _batches(version, data, work))
+        scored = scored.take(pc.sort_indices(scored, _RANKED))
+        aside = str(Path(work) / out.name)
+        if submission:
+            _write_submission(scored, aside)
+        elif out.suffix == ".csv":
+            csv.write_csv(scored, aside)
+        else:
+            parquet.write_table(scored, aside)
+        os.replace(aside, out)
+    displays = len(pc.unique(scored["display_id"]))
+    return {"rows": scored.num_rows, "displays": displays, "version": version.name, "path": str(out)}
+
+
+def _version(model: Path) -> Path:
+    if (model / "saved_model.pb").exists():
+        return model
+    versions = [child for child in model.glob("*") if child.name.isdigit() and (child / "saved_model.pb").exists()]
+    if not versions:
+        raise ConfigError(f"{model}: no SavedModel, and no numbered version of one")
+    return max(versions, key=lambda child: int(child.name))
+
+
+def _batches(version: Path, data: Path, work: str) -> Iterator[pa.Table]:
+    """Yields tables of `display_id`, `ad_id`, `example` (serialised)."""
+    files = sorted(str(file) for file in data.rglob("*tfrecord*"))
+    yield from _from_examples(files) if files else _from_tables(version, data, work)
+
+
+def _from_examples(files: list[str]) -> Iterator[pa.Table]:
+    import tensorflow as tf
+
+    ids = {name: tf.io.FixedLenFeature([], tf.int64) for name in ("display_id", "ad_id")}
+    for file in files:
+        records = tf.data.TFRecordDataset(file, compression_type="GZIP" if file.endswith(".gz") else "")
+        try:
+            for batch in records.batch(_BATCH_ROWS):
+                parsed = tf.io.parse_example(batch, ids)
+                yield pa.table({**{name: parsed[name].numpy() for name in ids}, "example": pa.array(batch.numpy(), pa.binary())})
+        except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+            raise InputDataError(f"{file}: not the tf.Examples of a click log: {str(error.message).splitlines()[0]}") from error
+
+
+def _from_tables(version: Path, data: Path, work: str) -> Iterator[pa.Table]:
+    import apache_beam as beam
+
+    from pipeline.runners import LOCAL_BEAM_RUNNER
+    from transforms.compute_features import ComputeFeatures
+    from transforms.dimensions import load
+    from transforms.examples import encode
+    from transforms.feature_job import plan
+    from transforms.sources import find_sources
+    from transforms.split import TEST
+
+    file = version / FEATURES_FILE
+    if not file.exists():
+        raise ConfigError(f"{version}: {FEATURES_FILE} is missing, so it is not known how its features were made")
+    with_test = "clicks_test" in find_sources(str(data), OUTBRAIN)
+    features = FeaturesConfig(**json.loads(file.read_text()))
+    job, _, _ = plan(str(data), work, OUTBRAIN, IngestConfig(), features, None, with_test=with_test)
+    with beam.Pipeline(runner=LOCAL_BEAM_RUNNER) as pipeline:
+        rows = (pipeline | ComputeFeatures(job))["rows"]
+        _ = rows | "Keep" >> beam.Map(_keep, work, TEST if with_test else None)
+    for part in sorted(Path(work).glob("part-*.arrow")):
+        for batch in load(str(part)).to_batches(_BATCH_ROWS):
+            table = pa.Table.from_batches([batch])
+            yield pa.table({**{n: table[n] for n in ("display_id", "ad_id")}, "example": pa.array(encode(table), pa.binary())})
+
+
+def _keep(element: tuple[int, bytes], work: str, split: int | None) -> None:
+    from transforms.base_rows import SPLIT
+    from transforms.dimensions import save
+    from transforms.partition import from_bytes
+
+    number, packed = element
+    rows = from_bytes(packed)
+    if split is not None:
+        rows = rows.filter(pc.equal(rows[SPLIT], pa.scalar(split)))
+    save(rows.drop_columns([SPLIT, "label"]), f"{work}/part-{number:05d}.arrow")
+
+
+_loaded: dict[Path, Any] = {}
+
+
+def _score(version: Path, batch: pa.Table) -> pa.Table:
+    import tensorflow as tf
+
+    if version not in _loaded:
+        _loaded[version] = tf.saved_model.load(str(version))
+    signature = _loaded[version].signatures[SERVING_DEFAULT]
+    scores = signature(examples=tf.constant(batch["example"].to_pylist()))["score"].numpy()
+    return batch.drop_columns(["example"]).append_column("score", pa.array(scores.astype(np.float32)))
+
+
+def _write_submission(scored: pa.Table, path: str) -> None:
+    """Writes `display_id,ad_id`: a display's ads separated by blanks, best first."""
+    display, first = np.unique(scored["display_id"].to_numpy(), return_index=True)
+    ads = np.split(scored["ad_id"].to_numpy().astype(str), first[1:])
+    lines = [f"{d},{' '.join(a)}\n" for d, a in zip(display.tolist(), ads, strict=True)]
+    Path(path).write_text("display_id,ad_id\n" + "".join(lines))

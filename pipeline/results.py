@@ -1,0 +1,92 @@
+"""Reads what a finished run came to from the metadata store and the artifacts it names."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import ml_metadata as mlmd
+from ml_metadata.proto import metadata_store_pb2
+
+from components.gate.executor import VERDICT_FILE
+from pipeline.paths import RootPaths
+from schemas.config import SplitConfig
+from schemas.errors import ClickrankError
+from transforms.ingest_report import COUNTS_FILE, read_counts
+
+SYNTH_FILE = "synth.json"
+"""Written by `clickrank synth` beside the tables: what the best possible model would reach."""
+
+
+def summarise(paths: RootPaths, run_id: str, data: Path, split: SplitConfig) -> dict[str, Any]:
+    """Gathers the figures of a run.
+
+    Returns:
+        A dictionary ready for JSON: `displays` evaluated, exact `map_at_12` of the model and of the baselines (None where there is
+        none), `way_to_best`, `blessed`, `reasons`, `pushed_version`, `pushed_path`, `examples` by split, `bad_rows` by table.
+
+    Raises:
+        ClickrankError: The store holds no such finished run.
+    """
+    outputs = _outputs(paths, run_id)
+    try:
+        verdict = json.loads((Path(outputs["Gate"]["blessing"].uri) / VERDICT_FILE).read_text())
+        counts = read_counts(str(Path(outputs["ClickExampleGen"]["ingest_report"].uri) / COUNTS_FILE))
+        pushed = _properties(outputs["Pusher"]["pushed_model"])
+    except (KeyError, OSError) as error:
+        raise ClickrankError(f"run {run_id} left no complete result under {paths.root}: {error}") from error
+    metrics = verdict["metrics"]
+    best = _best(data, split)
+    random = metrics["map_at_12_random"]
+    return {
+        "displays": int(metrics["map_at_12_displays"]),
+        "map_at_12": metrics["map_at_12"],
+        "map_at_12_random": random,
+        "map_at_12_popularity": metrics["map_at_12_popularity"],
+        "map_at_12_blessed": (verdict.get("blessed_metrics") or {}).get("map_at_12"),
+        "map_at_12_best": best,
+        "way_to_best": (metrics["map_at_12"] - random) / (best - random) if best is not None and best > random else None,
+        "blessed": verdict["blessed"],
+        "reasons": verdict["reasons"],
+        "pushed_version": pushed.get("pushed_version"),
+        "pushed_path": pushed.get("pushed_destination"),
+        "model": outputs["Trainer"]["model"].uri,
+        "examples": {name.partition("/")[2]: n for name, n in counts.items() if name.startswith("examples/")},
+        "bad_rows": {name.partition("/")[2]: n for name, n in counts.items() if name.startswith("bad/") and n},
+    }
+
+
+def _outputs(paths: RootPaths, run_id: str) -> dict[str, dict[str, metadata_store_pb2.Artifact]]:
+    """Returns node -> output -> its latest artifact in this run, cached and reused ones included."""
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = str(paths.metadata)
+    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE
+    store = mlmd.MetadataStore(config)
+    context = store.get_context_by_type_and_name("pipeline_run", run_id)
+    if context is None:
+        raise ClickrankError(f"no run {run_id} in {paths.metadata}")
+    outputs: dict[str, dict[str, metadata_store_pb2.Artifact]] = {}
+    for execution in sorted(store.get_executions_by_context(context.id), key=lambda e: e.id):
+        node = next(c.name for c in store.get_contexts_by_execution(execution.id) if _type_name(store, c.type_id) == "node")
+        events = [e for e in store.get_events_by_execution_ids([execution.id]) if e.type == metadata_store_pb2.Event.OUTPUT]
+        artifacts = {a.id: a for a in store.get_artifacts_by_id([e.artifact_id for e in events])}
+        for event in events:
+            outputs.setdefault(node.rpartition(".")[2], {})[event.path.steps[0].key] = artifacts[event.artifact_id]
+    return outputs
+
+
+def _type_name(store: mlmd.MetadataStore, type_id: int) -> str:
+    return store.get_context_types_by_id([type_id])[0].name
+
+
+def _properties(artifact: metadata_store_pb2.Artifact) -> dict[str, Any]:
+    return {name: getattr(value, value.WhichOneof("value")) for name, value in artifact.custom_properties.items()}
+
+
+def _best(data: Path, split: SplitConfig) -> float | None:
+    """MAP@12 on the drawn clicks of the eval days for whoever knows the click probabilities; None if this is not known."""
+    file = data / SYNTH_FILE
+    if split.eval_fraction or not file.exists():
+        return None
+    days = [day for day in json.loads(file.read_text())["by_day"] if day["day"] in split.eval_days]
+    displays = sum(day["displays"] for day in days)
+    return sum(day["displays"] * day["best_map_at_12_realised"] for day in days) / displays if displays else None

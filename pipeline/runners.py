@@ -1,0 +1,108 @@
+"""Runs the pipeline on this machine, by TFX's BeamDagRunner or LocalDagRunner as they are, and watches its nodes."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+from unittest import mock
+
+from tfx.dsl.compiler import compiler, constants
+from tfx.orchestration import pipeline as tfx_pipeline
+from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.proto.orchestration import pipeline_pb2
+
+LOCAL_BEAM_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+
+RunnerName = Literal["beam", "local"]
+_RUNNERS: dict[str, Any] = {"beam": BeamDagRunner, "local": LocalDagRunner}
+
+
+class NodeWatcher(Protocol):
+    """Is told what the nodes do."""
+
+    def started(self, node_id: str) -> None:
+        """The node begins."""
+
+    def finished(self, node_id: str, seconds: float, cached: bool) -> None:
+        """The node is done, `cached` if TFX had its outputs from an earlier run."""
+
+    def failed(self, node_id: str, seconds: float, error: BaseException) -> None:
+        """The node raised `error`; the run ends."""
+
+
+@dataclass
+class Failure:
+    """The node that failed, if one did, and the exception as it was raised (runners turn it into text)."""
+
+    node_id: str = ""
+    error: BaseException | None = field(default=None)
+
+
+def run_pipeline(
+    pipeline: tfx_pipeline.Pipeline, run_id: str, runner: RunnerName, watcher: NodeWatcher, from_node: str | None = None
+) -> Failure | None:
+    """Runs all nodes, or those from `from_node` on with the outputs of the latest run before it.
+
+    Args:
+        pipeline: The pipeline.
+        run_id: Name of the run in the metadata store.
+        runner: `beam` or `local`.
+        watcher: Is told of every node.
+        from_node: Id of the first node to run.
+
+    Returns:
+        None if every node succeeded, else the failure.
+    """
+    graph = compiler.Compiler().compile(pipeline)
+    runtime_parameter_utils.substitute_runtime_parameter(graph, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
+    options = None
+    if from_node:
+        options = pipeline_pb2.RunOptions()
+        options.partial_run.from_nodes.append(from_node)
+        options.partial_run.snapshot_settings.latest_pipeline_run_strategy.SetInParent()
+    failure = Failure()
+    with _watched(watcher, failure), _orchestrator_flags():
+        try:
+            _RUNNERS[runner]().run_with_ir(graph, run_options=options)
+        except Exception as error:
+            if failure.error is None:
+                failure.error = error
+    return failure if failure.error is not None else None
+
+
+@contextmanager
+def _watched(watcher: NodeWatcher, failure: Failure) -> Iterator[None]:
+    """Puts a launcher that reports in the place of TFX's: both runners launch every node through it, and offer no other hook."""
+
+    class WatchedLauncher(launcher.Launcher):
+        def _prepare_execution(self) -> Any:
+            prepared = super()._prepare_execution()
+            self.cached = not prepared.is_execution_needed
+            return prepared
+
+        def launch(self) -> Any:
+            node_id, start = self._pipeline_node.node_info.id, time.monotonic()
+            self.cached = False
+            watcher.started(node_id)
+            try:
+                result = super().launch()
+            except BaseException as error:
+                failure.node_id, failure.error = node_id, error
+                watcher.failed(node_id, time.monotonic() - start, error)
+                raise
+            watcher.finished(node_id, time.monotonic() - start, self.cached)
+            return result
+
+    with mock.patch.object(launcher, "Launcher", WatchedLauncher):
+        yield
+
+
+@contextmanager
+def _orchestrator_flags() -> Iterator[None]:
+    """BeamDagRunner takes the flags of its own Beam pipeline from the command line; without one, Beam tries a download first."""
+    with mock.patch.object(sys, "argv", [sys.argv[0], f"--runner={LOCAL_BEAM_RUNNER}"]):
+        yield

@@ -1,0 +1,97 @@
+"""What reading the raw tables came to: counts, bad rows, and whether there are too many of them."""
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from schemas.config import SplitConfig
+from schemas.errors import InputDataError
+from transforms.parse import Reject
+
+COUNTS_FILE, REJECTS_FILE = "counts.json", "rejects.csv"
+_COLUMNS = ("table", "line", "reason", "text")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_counts(counts: Iterable[tuple[str, int]], path: str) -> None:
+    """Writes {name: number} as JSON, the numbers of one name added up."""
+    _write(path, json.dumps(dict(sorted(_total(counts).items())), indent=1) + "\n")
+
+
+def write_rejects(rejects: Iterable[Reject], path: str) -> None:
+    """Writes bad rows as CSV by table and line; a cell that a spreadsheet would take for a formula gets a leading quote."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for reject in sorted(rejects, key=lambda r: (r.table, r.line, r.reason)):
+        writer.writerow([_defused(str(getattr(reject, name))) for name in _COLUMNS])
+    _write(path, text.getvalue())
+
+
+def read_counts(path: str) -> dict[str, int]:
+    """Reads what `write_counts` wrote."""
+    with FileSystems.open(path) as file:
+        return json.loads(file.read())
+
+
+def first_rejects(path: str) -> dict[str, str]:
+    """Returns table -> "line N: reason" of its first bad row in a file that `write_rejects` wrote."""
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        rows = csv.DictReader(io.StringIO(file.read().decode()))
+        first: dict[str, str] = {}
+        for row in rows:
+            first.setdefault(row["table"], f"line {row['line']}: {row['reason']}")
+    return first
+
+
+def check_bad_rows(counts: Mapping[str, int], first: Mapping[str, str], max_bad_fraction: float, rejects_path: str) -> None:
+    """Stops a run that had to reject too much.
+
+    Raises:
+        InputDataError: The bad rows of some table are more than `max_bad_fraction` of its rows.
+    """
+    for name, rows in sorted(counts.items()):
+        kind, _, table = name.partition("/")
+        bad = counts.get(f"bad/{table}", 0)
+        if kind == "rows" and bad > max_bad_fraction * rows:
+            raise InputDataError(
+                f"{table}: {bad} of {rows} rows are bad ({bad / rows:.2%}; ingest.max_bad_fraction allows {max_bad_fraction:.2%}); "
+                f"the first is {first.get(table, 'unknown')}; all are in {rejects_path}"
+            )
+
+
+def check_splits(counts: Mapping[str, int], split: SplitConfig) -> None:
+    """Stops a run that would have nothing to train or evaluate on.
+
+    Raises:
+        InputDataError: A split is empty; says which days the log covers.
+    """
+    days = sorted(int(name.partition("/")[2]) for name in counts if name.startswith("displays_on_day/"))
+    covered = f"the log's displays are of day {days[0]} to {days[-1]}" if days else "the log has no valid display"
+    for name in ("train", "eval"):
+        if not counts.get(f"displays/{name}"):
+            raise InputDataError(
+                f"no display falls into the {name} split: split.eval_days is {list(split.eval_days)}, split.eval_fraction "
+                f"{split.eval_fraction:g}, and {covered}; for a short log try --set split.eval_days=[] --set split.eval_fraction=0.2"
+            )
+
+
+def _total(counts: Iterable[tuple[str, int]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for name, number in counts:
+        total[name] += number
+    return total
+
+
+def _defused(cell: str) -> str:
+    return "'" + cell if cell.startswith(_FORMULA_STARTS) else cell
+
+
+def _write(path: str, text: str) -> None:
+    with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        file.write(text.encode())
