@@ -17,17 +17,19 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done; 2 usage or config; 3 bad input data; 4 ran, but the model was not blessed; 5 a remote service failed; "
-    "75 transient, run again.",
+    epilog="Exit codes: 0 done; 2 usage or config; 3 bad input data; 4 ran, but the model was not blessed; "
+    "5 a remote service failed; 75 transient, run again.",
 )
 config_app = typer.Typer(help="Show the configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 
 ConfigFiles = Annotated[
-    list[Path] | None, typer.Option("--config", "-c", metavar="FILE", help="YAML file; repeat it, later ones win.", show_default=False)
+    list[Path] | None,
+    typer.Option("--config", "-c", metavar="FILE", help="YAML file; repeat it, later ones win.", show_default=False),
 ]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Set path.to.key=VALUE on top of the files.", show_default=False)
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Set path.to.key=VALUE on top of the files.", show_default=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, last on stdout.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Leave the libraries' own messages on the screen.")]
@@ -59,12 +61,15 @@ def synth(
 @app.command()
 def run(
     data: Annotated[Path, typer.Argument(help="Folder with the raw tables (.csv, .csv.gz or .csv.zip).")],
-    root: Annotated[Path, typer.Option(help="Folder for everything the runs make; runs at one root share cache and blessed models.")],
+    root: Annotated[
+        Path, typer.Option(help="Folder for everything the runs make; runs at one root share cache and blessed models.")
+    ],
     config: ConfigFiles = None,
     set_: Settings = None,
     runner: Annotated[str, typer.Option(help="beam (TFX's BeamDagRunner) or local (TFX's LocalDagRunner).")] = "beam",
     from_node: Annotated[
-        str | None, typer.Option(metavar="NODE", help="Start at this node, with the outputs of the latest run before it.", show_default=False)
+        str | None,
+        typer.Option(metavar="NODE", help="Start at this node, with the outputs of the latest run before it.", show_default=False),
     ] = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
@@ -89,7 +94,9 @@ def predict(
     model: Annotated[Path, typer.Argument(help="A pushed version, or the folder of versions (the newest is taken).")],
     data: Annotated[Path, typer.Argument(help="Folder with the raw tables, or with tf.Examples.")],
     out: Annotated[Path, typer.Argument(help="File for the scores; .csv or .parquet.")],
-    submission: Annotated[bool, typer.Option("--submission", help="Write display_id and its ad_ids by score, best first (.csv).")] = False,
+    submission: Annotated[
+        bool, typer.Option("--submission", help="Write display_id and its ad_ids by score, best first (.csv).")
+    ] = False,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:

@@ -60,7 +60,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 def _parse(text: str, where: str) -> Any:
     try:
-        return yaml.load(text, _StrictLoader)  # noqa: S506 (a SafeLoader, stricter)
+        return yaml.load(text, _StrictLoader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: {' '.join(str(error).split())}") from error
 
@@ -100,7 +100,9 @@ def _explain(error: ValidationError) -> NoReturn:
     if problem["type"] == "extra_forbidden":
         known = _known_keys()
         near = difflib.get_close_matches(path, known, 1, 0.5) or [
-            key for key in known if key.rsplit(".", 1)[-1] in difflib.get_close_matches(loc[-1], [k.rsplit(".", 1)[-1] for k in known], 1)
+            key
+            for key in known
+            if key.rsplit(".", 1)[-1] in difflib.get_close_matches(loc[-1], [k.rsplit(".", 1)[-1] for k in known], 1)
         ]
         hint = f"; did you mean {near[0]}?" if near else "; `clickrank config show` lists all keys"
         raise ConfigError(f"unknown config key {path}{hint}")

@@ -1,7 +1,6 @@
 """What a run shows on the screen: a line a node, a bar while a long one works, and a closing summary."""
 
 import time
-from collections.abc import Sequence
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -15,12 +14,12 @@ class RunConsole:
 
     Args:
         screen: Where to write.
-        nodes: Ids of the nodes that will run, in order.
+        total: How many nodes will run.
     """
 
-    def __init__(self, screen: TextIO, nodes: Sequence[str]):
+    def __init__(self, screen: TextIO, total: int):
         self._console = Console(file=screen, highlight=False)
-        self._nodes = list(nodes)
+        self._total = total
         self._done = 0
         self._progress: Progress | None = None
         self._task: TaskID | None = None
@@ -44,7 +43,7 @@ class RunConsole:
             console=self._console,
             transient=True,
         )
-        self._task = self._progress.add_task(f"{self._count(node_id)} {node_id:<{_NAME_WIDTH}}", total=None, note="")
+        self._task = self._progress.add_task(f"{self._count()} {node_id:<{_NAME_WIDTH}}", total=None, note="")
         self._progress.start()
 
     def advanced(self, stage: str, done: int, total: int) -> None:
@@ -58,18 +57,17 @@ class RunConsole:
         self.seconds[node_id] = seconds
         if cached:
             self.cached.add(node_id)
-        self.say(f"{self._count(node_id)} {node_id:<{_NAME_WIDTH}} {seconds:7.1f} s{'  cached' if cached else ''}")
+        self.say(f"{self._count()} {node_id:<{_NAME_WIDTH}} {seconds:7.1f} s{'  cached' if cached else ''}")
         self._done += 1
 
     def failed(self, node_id: str, seconds: float, error: BaseException) -> None:
         """Writes the node's line; the message comes with the end of the run."""
         self._stop()
         self.seconds[node_id] = seconds
-        self.say(f"{self._count(node_id)} {node_id:<{_NAME_WIDTH}} {seconds:7.1f} s  failed", style="red")
+        self.say(f"{self._count()} {node_id:<{_NAME_WIDTH}} {seconds:7.1f} s  failed", style="red")
 
-    def _count(self, node_id: str) -> str:
-        place = self._nodes.index(node_id) + 1 if node_id in self._nodes else self._done + 1
-        return f"{place:2d}/{len(self._nodes)}"
+    def _count(self) -> str:
+        return f"{self._done + 1:2d}/{self._total}"
 
     def _stop(self) -> None:
         if self._progress:
@@ -104,7 +102,8 @@ class RunConsole:
             self.say(f"Pushed as version {summary['pushed_version']}: {summary['pushed_path']}")
         else:
             self.say("Nothing was pushed.")
-        self.say(f"Took {_duration(summary['seconds'])}, peak memory {summary['peak_rss_bytes'] / 2**30:.1f} GiB. Report: {summary['report']}")
+        memory = f"{summary['peak_rss_bytes'] / 2**30:.1f} GiB"
+        self.say(f"Took {_duration(summary['seconds'])}, peak memory {memory}. Report: {summary['report']}")
 
 
 def _way(summary: dict[str, Any]) -> str:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 _MIN_MEMORY_BYTES = 4 << 30
 _MIN_DISK_BYTES = 5 << 30
 _IMPORT = (
-    "import os; os.environ['TF_USE_LEGACY_KERAS'] = '1'; import tensorflow, tf_keras, tfx.v1, tensorflow_model_analysis, ml_metadata; "
+    "import os; os.environ['TF_USE_LEGACY_KERAS'] = '1'; "
+    "import tensorflow, tf_keras, tfx.v1, tensorflow_model_analysis, ml_metadata; "
     "from ml_metadata.proto import metadata_store_pb2 as p; c = p.ConnectionConfig(); c.fake_database.SetInParent(); "
     "ml_metadata.MetadataStore(c).get_artifacts(); print(tensorflow.__version__, end='')"
 )
@@ -44,7 +45,16 @@ def _libc() -> Check:
 
 def _packages() -> list[Check]:
     checks = []
-    for name in ("tensorflow", "tf-keras", "tfx", "tensorflow-transform", "tensorflow-model-analysis", "apache-beam", "ml-metadata", "kfp"):
+    for name in (
+        "tensorflow",
+        "tf-keras",
+        "tfx",
+        "tensorflow-transform",
+        "tensorflow-model-analysis",
+        "apache-beam",
+        "ml-metadata",
+        "kfp",
+    ):
         try:
             checks.append(Check(name, True, importlib.metadata.version(name)))
         except importlib.metadata.PackageNotFoundError:

@@ -13,7 +13,7 @@ from components.evaluator.eval_config import eval_config
 from components.gate.component import Gate
 from components.pusher.executor import Executor as PusherExecutor
 from components.resolver import LatestBlessedOther
-from components.strict_example_validator import Executor as StrictExampleValidatorExecutor
+from components.strict_example_validator import StrictExampleValidator
 from pipeline.paths import RootPaths
 from schemas.config import BeamConfig, Config
 
@@ -47,8 +47,9 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
     examples = example_gen.outputs["examples"]
     statistics_gen = tfx.components.StatisticsGen(examples=examples)
     schema = CuratedSchema(digest=hashlib.sha256(SCHEMA_FILE.read_bytes()).hexdigest())
-    validator = tfx.components.ExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema.outputs["schema"])
-    validator.executor_spec = ExecutorClassSpec(StrictExampleValidatorExecutor)
+    validator = StrictExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema.outputs["schema"]).with_id(
+        "ExampleValidator"
+    )
     transform = tfx.components.Transform(
         examples=examples,
         schema=schema.outputs["schema"],
@@ -64,7 +65,7 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         train_args=tfx.proto.TrainArgs(splits=["train"]),
         eval_args=tfx.proto.EvalArgs(splits=["eval"]),
         custom_config={
-            **{name: sections[name] for name in ("encoding", "model", "trainer")},
+            **{name: sections[name] for name in ("encoding", "model", "trainer", "features")},
             "code": code_digest(*_FEATURE_CODE, "components/trainer"),
         },
     )
@@ -86,7 +87,7 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         evaluation=evaluator.outputs["evaluation"],
         model=model,
         baseline_model=resolver.outputs["model"],
-        gate=sections["gate"],
+        gate=config.gate,
     )
     pusher = tfx.components.Pusher(
         model=model,

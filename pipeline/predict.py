@@ -15,7 +15,7 @@ from pyarrow import csv, parquet
 from pipeline.noise import log_to
 from schemas.config import FeaturesConfig, IngestConfig
 from schemas.errors import ConfigError, InputDataError
-from schemas.serving import FEATURES_FILE, SERVING_DEFAULT
+from schemas.serving import EXAMPLES, FEATURES_FILE, SCORE, SERVING_DEFAULT
 from schemas.tables import OUTBRAIN
 
 _BATCH_ROWS = 8192
@@ -137,8 +137,8 @@ def _score(version: Path, batch: pa.Table) -> pa.Table:
 
     if version not in _loaded:
         _loaded[version] = tf.saved_model.load(str(version))
-    signature = _loaded[version].signatures[SERVING_DEFAULT]
-    scores = signature(examples=tf.constant(batch["example"].to_pylist()))["score"].numpy()
+    signature = _loaded[version].signatures[SERVING_DEFAULT.name]
+    scores = signature(**{EXAMPLES: tf.constant(batch["example"].to_pylist())})[SCORE].numpy()
     return batch.drop_columns(["example"]).append_column("score", pa.array(scores.astype(np.float32)))
 
 

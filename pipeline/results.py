@@ -7,6 +7,8 @@ from typing import Any
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
+from components.evaluator.eval_config import MAP_AT_12, MAP_AT_12_POPULARITY, MAP_AT_12_RANDOM
+from components.evaluator.results import OVERALL, read_evaluation
 from components.gate.executor import VERDICT_FILE
 from pipeline.paths import RootPaths
 from schemas.config import SplitConfig
@@ -32,19 +34,19 @@ def summarise(paths: RootPaths, run_id: str, data: Path, split: SplitConfig) -> 
         verdict = json.loads((Path(outputs["Gate"]["blessing"].uri) / VERDICT_FILE).read_text())
         counts = read_counts(str(Path(outputs["ClickExampleGen"]["ingest_report"].uri) / COUNTS_FILE))
         pushed = _properties(outputs["Pusher"]["pushed_model"])
+        evaluation = read_evaluation(outputs["Evaluator"]["evaluation"].uri)
     except (KeyError, OSError) as error:
         raise ClickrankError(f"run {run_id} left no complete result under {paths.root}: {error}") from error
-    metrics = verdict["metrics"]
-    best = _best(data, split)
-    random = metrics["map_at_12_random"]
+    metrics = evaluation.candidate[OVERALL]
+    best, random = _best(data, split), metrics[MAP_AT_12_RANDOM]
     return {
-        "displays": int(metrics["map_at_12_displays"]),
-        "map_at_12": metrics["map_at_12"],
+        "displays": int(metrics[f"{MAP_AT_12}_displays"]),
+        "map_at_12": metrics[MAP_AT_12],
         "map_at_12_random": random,
-        "map_at_12_popularity": metrics["map_at_12_popularity"],
-        "map_at_12_blessed": (verdict.get("blessed_metrics") or {}).get("map_at_12"),
+        "map_at_12_popularity": metrics[MAP_AT_12_POPULARITY],
+        "map_at_12_blessed": evaluation.baseline[OVERALL][MAP_AT_12] if evaluation.baseline else None,
         "map_at_12_best": best,
-        "way_to_best": (metrics["map_at_12"] - random) / (best - random) if best is not None and best > random else None,
+        "way_to_best": (metrics[MAP_AT_12] - random) / (best - random) if best is not None and best > random else None,
         "blessed": verdict["blessed"],
         "reasons": verdict["reasons"],
         "pushed_version": pushed.get("pushed_version"),

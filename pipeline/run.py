@@ -41,7 +41,7 @@ def run(data: Path, root: Path, config: Config, *, runner: str, from_node: str |
         (folder / "config.resolved.yaml").write_text(to_yaml(config))
         log = folder / "log.txt"
         with log_to(log, verbose) as screen:
-            console = RunConsole(screen, NODES)
+            console = RunConsole(screen, len(NODES))
             console.say(f"Run {run_id} on {data}, log in {log}")
             # TensorFlow and TFX take seconds to import: after the checks that need neither, and behind the log.
             from pipeline import graph, results, runners
@@ -111,4 +111,3 @@ def _make_root(root: Path) -> None:
         raise ConfigError(f"--root {root}: cannot be made: {error.strerror}") from error
     if not os.access(root, os.W_OK):
         raise ConfigError(f"--root {root}: cannot be written to")
-

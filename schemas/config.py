@@ -48,6 +48,9 @@ class FeaturesConfig(_Section):
     delay_ms: Annotated[int, Field(ge=0)] = Field(
         0, description="A row sees only what happened before its display's timestamp minus this."
     )
+    ctr_prior_views: Annotated[float, Field(ge=0)] = Field(
+        10.0, description="Views' worth of prior (1 / ads in the display) in every CTR feature; 0 gives plain clicks / views."
+    )
     popularity_prior_views: Annotated[float, Field(gt=0)] = Field(
         10.0, description="Views' worth of prior (1 / ads in the display) in the smoothed CTR of the popularity baseline."
     )
@@ -133,9 +136,7 @@ class EvaluateConfig(_Section):
 class GateConfig(_Section):
     """When a model may go out."""
 
-    min_gain_over_popularity: float = Field(
-        0.005, description="MAP@12 must exceed the popularity baseline's by at least this."
-    )
+    min_gain_over_popularity: float = Field(0.005, description="MAP@12 must exceed the popularity baseline's by at least this.")
     max_loss_to_blessed: Annotated[float, Field(ge=0.0)] = Field(
         0.0, description="MAP@12 may be lower than the latest blessed model's by at most this."
     )

@@ -132,7 +132,9 @@ def _indicator(name: str, buckets: int, about: str) -> Feature:
     return Feature(name, "request", "indicator", "int64", about, buckets=buckets)
 
 
-def _number(name: str, level: Level, dtype: DType, scale: Scale, missing: Missing, about: str, tables: tuple[str, ...] = ()) -> Feature:
+def _number(
+    name: str, level: Level, dtype: DType, scale: Scale, missing: Missing, about: str, tables: tuple[str, ...] = ()
+) -> Feature:
     return Feature(name, level, "numeric", dtype, about, tables=tables, scale=scale, missing=missing)
 
 
@@ -154,7 +156,9 @@ FEATURES: tuple[Feature, ...] = (
     _indicator("event_platform", 3, "0 desktop, 1 mobile, 2 tablet"),
     _indicator("event_hour", 6, "local hour: 5-7, 8-10, 11-13, 14-18, 19-21, 22-4"),
     _indicator("event_weekend", 2, "1 on a local Saturday or Sunday"),
-    _number("doc_event_days_since_published", "request", "int64", "log", "zero", "age of the event's document, 0 to 3650 days", _META),
+    _number(
+        "doc_event_days_since_published", "request", "int64", "log", "zero", "age of the event's document, 0 to 3650 days", _META
+    ),
     _id("ad_id", "item", 250_000, 128, "ad"),
     _id("doc_id", "item", 100_000, 128, "the ad's document"),
     _id("ad_campaign", "item", 5_000, 64, "campaign; not an input of the reference model", wide=False, deep=False),

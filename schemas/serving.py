@@ -13,6 +13,9 @@ from schemas import features
 if TYPE_CHECKING:
     import tensorflow as tf
 
+FEATURES_FILE = "assets.extra/features.json"
+"""In a SavedModel's folder: the `features` section of the configuration by which its features were made."""
+
 EXAMPLES = "examples"
 SCORE = "score"
 RANK = "rank"
@@ -46,7 +49,9 @@ class Signature:
 
 _EXAMPLES = TensorSpec(EXAMPLES, "string", (None,), "serialised raw tf.Examples, one an ad")
 _SCORE = TensorSpec(SCORE, "float32", (None,), "click probability, in the order of the input")
-_RANK = TensorSpec(RANK, "int64", (None,), "rank in the order of the input, 1 is best; of equal scores, the one given first is better")
+_RANK = TensorSpec(
+    RANK, "int64", (None,), "rank in the order of the input, 1 is best; of equal scores, the one given first is better"
+)
 
 SERVING_DEFAULT = Signature("serving_default", (_EXAMPLES,), (_SCORE,), "scores ads, of any displays")
 RANK_DISPLAY = Signature("rank", (_EXAMPLES,), (_SCORE, _RANK), "scores and ranks all candidate ads of one display")

@@ -37,16 +37,21 @@ def count_as_of(
     return clicks_before[end] - clicks_before[first], end - first
 
 
-def rate(clicks: np.ndarray, views: np.ndarray, min_views: int) -> tuple[np.ndarray, np.ndarray]:
-    """clicks / views where a group has more than `min_views` views.
+def rate(
+    clicks: np.ndarray, views: np.ndarray, prior: np.ndarray, prior_views: float, min_views: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The groups' CTR where they have more than `min_views` views, (clicks + prior_views * prior) / (views + prior_views).
+
+    This is the posterior mean under a Beta prior of `prior_views` views; without one (0) it is clicks / views.
+
+    Args:
+        clicks, views: (n,) int64.
+        prior: (n,) float64, the CTR to expect of a group without history.
+        prior_views: How many views the prior is worth.
+        min_views: See above.
 
     Returns:
         The rate, (n,) float32, and whether it is missing, (n,) bool.
     """
-    missing = views <= min_views
-    return (clicks / np.maximum(views, 1)).astype(np.float32), missing
-
-
-def smooth_rate(clicks: np.ndarray, views: np.ndarray, prior: np.ndarray, prior_views: float) -> np.ndarray:
-    """(clicks + prior_views * prior) / (views + prior_views): the posterior mean under a Beta prior. (n,) float32."""
-    return ((clicks + prior_views * prior) / (views + prior_views)).astype(np.float32)
+    value = (clicks + prior_views * prior) / np.maximum(views + prior_views, 1e-9)
+    return value.astype(np.float32), views <= min_views

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.config import FeaturesConfig
-from schemas.features import CTR_GROUPS, CtrGroup
+from schemas.features import CTR_GROUPS
 from transforms.base_rows import SPLIT
-from transforms.ctr import count_as_of, rate, smooth_rate
+from transforms.ctr import count_as_of, rate
 from transforms.examples import arrow_schema
 from transforms.partition import partition_of, scatter
 from transforms.split import TRAIN
@@ -85,19 +85,15 @@ def add_history(rows: pa.Table, counts: pa.Table | None, features: FeaturesConfi
         where = counts["group"].to_numpy(), counts["row"].to_numpy()
         clicks[where], views[where] = counts["clicks"].to_numpy(), counts["views"].to_numpy()
     columns = {name: rows[name] for name in rows.column_names}
+    prior = 1.0 / rows["ads_per_display"].to_numpy()  # one ad of each display is clicked
     for index, group in enumerate(CTR_GROUPS):
-        columns |= _group_columns(group, clicks[index], views[index])
+        value, missing = rate(clicks[index], views[index], prior, features.ctr_prior_views, group.min_views)
+        columns[group.feature] = pa.array(value, mask=missing)
+        if group.views_feature:
+            columns[group.views_feature] = pa.array(views[index], mask=missing)
         if group.feature == POPULARITY_GROUP:
-            prior = 1.0 / rows["ads_per_display"].to_numpy()
-            columns["popularity"] = pa.array(smooth_rate(clicks[index], views[index], prior, features.popularity_prior_views))
+            smooth, _ = rate(clicks[index], views[index], prior, features.popularity_prior_views, min_views=-1)
+            columns["popularity"] = pa.array(smooth)
     schema = arrow_schema()
     table = pa.table([columns[name] for name in schema.names], names=schema.names).cast(schema)
     return table.append_column(SPLIT, rows[SPLIT])
-
-
-def _group_columns(group: CtrGroup, clicks: np.ndarray, views: np.ndarray) -> dict[str, pa.Array]:
-    value, missing = rate(clicks, views, group.min_views)
-    columns = {group.feature: pa.array(value, mask=missing)}
-    if group.views_feature:
-        columns[group.views_feature] = pa.array(views, mask=missing)
-    return columns

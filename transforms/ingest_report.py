@@ -76,8 +76,9 @@ def check_splits(counts: Mapping[str, int], split: SplitConfig) -> None:
     for name in ("train", "eval"):
         if not counts.get(f"displays/{name}"):
             raise InputDataError(
-                f"no display falls into the {name} split: split.eval_days is {list(split.eval_days)}, split.eval_fraction "
-                f"{split.eval_fraction:g}, and {covered}; for a short log try --set split.eval_days=[] --set split.eval_fraction=0.2"
+                f"no display falls into the {name} split: split.eval_days is {list(split.eval_days)}, "
+                f"split.eval_fraction {split.eval_fraction:g}, and {covered}; "
+                "for a short log try --set split.eval_days=[] --set split.eval_fraction=0.2"
             )
 
 

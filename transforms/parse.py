@@ -69,9 +69,7 @@ def parse(data: bytes, table: Table, header: tuple[str, ...], first_line: int, p
             good, bad = _check_values(parsed, table)
             tables.append(good)
             rejects += bad
-        elif (middle := lines.find(b"\n", len(lines) // 2 - 1) + 1) not in (0, len(lines)):
-            pending += [(lines[middle:], line + lines.count(b"\n", 0, middle)), (lines[:middle], line)]
-        elif (middle := lines.rfind(b"\n", 0, len(lines) // 2) + 1) > 0:
+        elif (middle := _line_start_near_middle(lines)) > 0:
             pending += [(lines[middle:], line + lines.count(b"\n", 0, middle)), (lines[:middle], line)]
         else:
             rejects.append(Reject(table.role, line, _diagnose(lines, table, header), _shown(lines)))
@@ -79,6 +77,12 @@ def parse(data: bytes, table: Table, header: tuple[str, ...], first_line: int, p
             first = min(rejects, key=lambda reject: reject.line)
             raise InputDataError(f"{path} line {first.line}: {first.reason}; and {len(rejects) - 1} more bad rows close by")
     return pa.concat_tables(tables) if tables else empty_table(table), rejects
+
+
+def _line_start_near_middle(lines: bytes) -> int:
+    """Where to cut lines in two; 0 if there is only one."""
+    after = lines.find(b"\n", len(lines) // 2) + 1
+    return after if 0 < after < len(lines) else lines.rfind(b"\n", 0, len(lines) // 2) + 1
 
 
 def _parse_all(lines: bytes, table: Table, header: tuple[str, ...]) -> pa.Table | None:
@@ -113,7 +117,7 @@ def _check_values(rows: pa.Table, table: Table) -> tuple[pa.Table, list[Reject]]
         if not column.nullable and values.null_count:
             checks.append((pc.is_null(values), None))
         if column.minimum is not None or column.maximum is not None:
-            checks.append((_outside(values, column), f"is outside [{_bound(column.minimum)}, {_bound(column.maximum)}]"))
+            checks.append((_outside(values, column), _range(column)))
         for mask, reason in checks:
             for i in np.flatnonzero(mask.to_numpy(zero_copy_only=False) & good).tolist():
                 what = f"{column.name} is empty" if reason is None else f"{column.name} {values[i].as_py()} {reason}"
@@ -131,15 +135,15 @@ def _outside(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     return pc.fill_null(pc.invert(inside), False)  # NaN compares false, hence is outside
 
 
-def _bound(value: float | None) -> str:
-    return "" if value is None else f"{value:g}" if value != int(value) else str(int(value))
+def _range(column: Column) -> str:
+    if column.maximum is None:
+        return f"is below {column.minimum:g}"
+    return f"is outside [{column.minimum:.12g}, {column.maximum:.12g}]"
 
 
 def _diagnose(line: bytes, table: Table, header: tuple[str, ...]) -> str:
     """Says what is wrong with one line that does not parse."""
     cells = line.rstrip(b"\r\n").split(b",")
-    if cells == [b""]:
-        return "the line is empty"
     if b"\r" in line.rstrip(b"\r\n"):
         return "stray carriage return"
     if len(cells) != len(header):

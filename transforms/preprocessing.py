@@ -3,7 +3,7 @@
 Derived row by row from the feature table. What it learns from the train split: each number's minimum, maximum and mean.
 """
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -16,7 +16,7 @@ from schemas.features import MISSING_ID, Feature
 PASSED_THROUGH = ("display_id", "label")
 """Keys that the transformed Examples keep."""
 
-Column = tf.Tensor | tf.SparseTensor
+Column: TypeAlias = tf.Tensor | tf.SparseTensor
 
 
 def preprocessing_fn(inputs: dict[str, Column], custom_config: dict[str, Any] | None = None) -> dict[str, tf.Tensor]:
@@ -25,7 +25,7 @@ def preprocessing_fn(inputs: dict[str, Column], custom_config: dict[str, Any] | 
     Args:
         inputs: Raw columns by name; sparse (n, any) or dense (n,) or (n, k), as the schema says. Columns that the model does
             not see are ignored.
-        custom_config: The `encoding` sub-tree of the configuration as a dict.
+        custom_config: A dict with the `encoding` sub-tree of the configuration as a dict.
 
     Returns:
         Every feature of `features.model_inputs` and those keys of `PASSED_THROUGH` that are in `inputs`, all dense:
@@ -41,7 +41,7 @@ def preprocessing_fn(inputs: dict[str, Column], custom_config: dict[str, Any] | 
         ConfigError: `inputs` lacks a feature.
         pydantic.ValidationError: `custom_config` is no encoding configuration.
     """
-    encoding = EncodingConfig.model_validate(custom_config or {})
+    encoding = EncodingConfig.model_validate((custom_config or {}).get("encoding") or {})
     outputs = {name: _first_values(inputs[name], 1, MISSING_ID)[:, 0] for name in PASSED_THROUGH if name in inputs}
     for feature in features.model_inputs(add=encoding.add, drop=encoding.drop, max_buckets=encoding.max_buckets):
         if feature.name not in inputs:

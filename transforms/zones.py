@@ -68,7 +68,10 @@ def zone_of(country_state: str) -> ZoneInfo:
 def _states() -> dict[str, str]:
     tables = {"US": _US_STATES, "CA": _CA_PROVINCES, "AU": _AU_STATES}
     return {
-        f"{country}>{state}": zone for country, table in tables.items() for zone, states in table.items() for state in states.split()
+        f"{country}>{state}": zone
+        for country, table in tables.items()
+        for zone, states in table.items()
+        for state in states.split()
     }
 
 

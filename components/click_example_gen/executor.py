@@ -59,7 +59,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         with self._make_beam_pipeline() as pipeline:
             out = pipeline | ComputeFeatures(job)
             _ = out["rows"] | "WriteExamples" >> beam.Map(_write_examples, work, job.partitions)
-            _ = out[REJECTS] | "ListRejects" >> beam.combiners.ToList() | "WriteRejects" >> beam.Map(_write_rejects, rejects, rejects_path)
+            _ = (
+                out[REJECTS]
+                | "ListRejects" >> beam.combiners.ToList()
+                | "WriteRejects" >> beam.Map(_write_rejects, rejects, rejects_path)
+            )
             _ = (
                 out[COUNTS]
                 | "Sum" >> beam.CombinePerKey(sum)

@@ -1,0 +1,1 @@
+"""Letting a model out: one new version, atomically."""

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+from tensorflow_model_analysis.metrics import metric_specs
+from tensorflow_model_analysis.utils import config_util
+
+from components.evaluator.click_metrics import _auc
+from components.evaluator.eval_config import eval_config
+from components.evaluator.extractors import metric_columns, read_columns
+from components.evaluator.map_at_k import MapAtK
+from schemas.config import EvaluateConfig
+from schemas.errors import ConfigError
+
+
+def test_slices_and_columns():
+    config = eval_config(EvaluateConfig(slices=(("event_platform",), ("event_hour", "ads_per_display"))))
+    assert [list(spec.feature_keys) for spec in config.slicing_specs] == [[], ["event_platform"], ["event_hour", "ads_per_display"]]
+    assert metric_columns(config) == {"display_id", "popularity"}
+    assert read_columns(config) == {"display_id", "popularity", "label", "event_platform", "event_hour", "ads_per_display"}
+
+
+@pytest.mark.parametrize("column", ["ad_id", "popularity", "label", "pop_ad_id"])
+def test_slices_that_cut_displays_in_pieces_are_refused(column):
+    with pytest.raises(ConfigError, match=f"{column} differs between the ads of a display"):
+        eval_config(EvaluateConfig(slices=(("event_platform", column),)))
+
+
+@pytest.mark.parametrize("has_baseline", [False, True])
+def test_what_tfx_makes_of_it(has_baseline):
+    config = config_util.update_eval_config_with_defaults(
+        eval_config(EvaluateConfig()), has_baseline=has_baseline, rubber_stamp=True
+    )
+    config_util.verify_eval_config(config)
+    assert [spec.name for spec in config.model_specs] == (["candidate", "baseline"] if has_baseline else [""])
+    names = {key.name for c in metric_specs.to_computations(config.metrics_specs, config) for key in c.keys}
+    assert {"map_at_12", "map_at_12_random_displays", "map_at_12_popularity_displays_without_click", "auc"} <= names
+
+
+def test_there_are_no_thresholds():
+    config = eval_config(EvaluateConfig())
+    assert not metric_specs.metric_thresholds_from_metrics_specs(config.metrics_specs, eval_config=config)
+
+
+def test_the_metric_survives_its_configuration():
+    metric = MapAtK(k=3, score_key="popularity", name="map_at_3")
+    config = metric_specs.config_from_metric(metric)
+    assert metric_specs._metric_config(config.config) == {"k": 3, "score_key": "popularity", "name": "map_at_3"}
+    assert metric.get_config() == {"k": 3, "score_key": "popularity", "name": "map_at_3"}
+
+
+def test_metric_errors():
+    with pytest.raises(ValueError, match="k must be positive. Received: 0"):
+        MapAtK(k=0)
+    with pytest.raises(ValueError, match="query_key"):
+        MapAtK().computations(model_names=[""])
+
+
+def test_auc_of_a_histogram():
+    histogram = np.zeros(2000, np.int64)
+    histogram[[1, 5]] = 1  # negatives in bins 1 and 5
+    histogram[[1005, 1007]] = 1  # positives in bins 5 and 7
+    assert _auc(histogram) == (1 + 0.5 + 1 + 1) / 4
+    assert np.isnan(_auc(np.zeros(2000, np.int64)))

@@ -1,0 +1,56 @@
+import os
+
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+
+from types import SimpleNamespace
+
+import pytest
+
+from tests.rows import random_rows
+from tests.transformed import run_transform
+
+# Few features and small tables: graphs are built in a second.
+ENCODING = {
+    "max_buckets": 50,
+    "drop": [
+        *("doc_event_source_id", "doc_event_publisher_id", "event_country_state", "event_geo_location", "event_hour"),
+        *("doc_id", "ad_advertiser", "doc_ad_source_id", "doc_ad_publisher_id", "pop_source_id", "pop_publisher_id"),
+    ],
+}
+MODEL = {"hidden_units": [16, 8], "max_embedding_dim": 4}
+TRAINER = {
+    "global_batch_size": 128,
+    "num_epochs": 4,
+    "deep_optimizer": {"name": "adam", "learning_rate": 0.01},
+}
+
+
+@pytest.fixture(scope="session")
+def transformed(tmp_path_factory):
+    """A folder with train/, eval/ and tft/."""
+    out = tmp_path_factory.mktemp("transformed")
+    run_transform({"train": random_rows(500, seed=0), "eval": random_rows(300, seed=1)}, out, ENCODING)
+    return out
+
+
+@pytest.fixture(scope="session")
+def make_fn_args(transformed):
+    """A function that makes the FnArgs of a run, with changes to the configuration's sub-trees."""
+
+    def make(out, *, train="train/*", evaluate="eval/*", encoding=None, model=None, trainer=None):
+        return SimpleNamespace(
+            train_files=[str(transformed / train)],
+            eval_files=[str(transformed / evaluate)],
+            transform_output=str(transformed / "tft"),
+            serving_model_dir=str(out / "serving"),
+            model_run_dir=str(out / "run"),
+            custom_config={
+                "encoding": {**ENCODING, **(encoding or {})},
+                "model": {**MODEL, **(model or {})},
+                "trainer": {**TRAINER, **(trainer or {})},
+                "features": {"delay_ms": 60_000},
+                "code": "digest",
+            },
+        )
+
+    return make

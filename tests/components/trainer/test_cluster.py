@@ -1,0 +1,151 @@
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from components.trainer.cluster import ROOT, Cluster, launch, local_cluster, parse_tf_config
+from schemas.errors import ClickrankError, ConfigError, InputDataError, TransientError
+
+TWO = {"worker": ["a:1", "b:2"]}
+
+
+def config(cluster, kind="worker", index=0):
+    return json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}, "environment": "cloud"})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (config(TWO, index=1), Cluster(("a:1", "b:2"), 1)),
+        (config({"chief": ["c:3"], **TWO}, "chief"), Cluster(("c:3", "a:1", "b:2"), 0)),
+        (config({"chief": ["c:3"], **TWO}, "worker", 1), Cluster(("c:3", "a:1", "b:2"), 2)),
+        (config({"worker": ["pod-0.svc:2222"]}), Cluster(("pod-0.svc:2222",), 0)),
+    ],
+)
+def test_tf_config(text, expected):
+    assert parse_tf_config(text) == expected
+
+
+def test_tf_config_round_trip():
+    cluster = Cluster(("a:1", "b:2"), 1)
+    assert parse_tf_config(cluster.tf_config()) == cluster
+    assert not cluster.is_chief
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        json.dumps({"cluster": TWO}),
+        json.dumps({"cluster": 3, "task": {"type": "worker", "index": 0}}),
+        json.dumps({"cluster": TWO, "task": {"type": "worker", "index": "first"}}),
+        config(TWO, index=2),
+        config(TWO, index=-1),
+        config(TWO, "chief"),
+        config(TWO, "ps"),
+        config({**TWO, "ps": ["p:1"]}),
+        config({**TWO, "chief": ["c:1", "d:1"]}),
+        config({"worker": ["a:1", "a:1"]}),
+        config({"worker": ["a"]}),
+        config({"worker": ["a:http"]}),
+        config({"worker": [":80"]}),
+        config({"worker": ["a:70000"]}),
+        config({"worker": []}),
+    ],
+)
+def test_malformed_tf_config(text):
+    with pytest.raises(ConfigError, match="TF_CONFIG"):
+        parse_tf_config(text)
+
+
+def test_local_cluster_has_distinct_ports():
+    clusters = local_cluster(4)
+    assert [c.index for c in clusters] == [0, 1, 2, 3]
+    assert len(set(clusters[0].workers)) == 4
+    assert all(parse_tf_config(c.tf_config()) == c for c in clusters)
+
+
+HEAD = """import json, os, pathlib, sys, time
+i = json.loads(os.environ['TF_CONFIG'])['task']['index']
+d = pathlib.Path(sys.argv[1])
+"""
+
+
+def launch_python(code, work_dir, workers=2, timeout=60, **more):
+    launch([sys.executable, "-c", HEAD + code, str(work_dir)], local_cluster(workers), work_dir, timeout, **more)
+
+
+def pids_are_gone(work_dir):
+    def alive(pid):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    pids = [int(p.read_text()) for p in work_dir.glob("pid-*")]
+    return pids and not any(alive(pid) for pid in pids)
+
+
+SLEEP = "(d / f'pid-{i}').write_text(str(os.getpid())); time.sleep(120)"
+
+
+def test_launch_ends_when_all_have(tmp_path):
+    polls = []
+    launch_python("(d / f'worker-{i}.ready').touch(); print('hello', i)", tmp_path, on_poll=lambda: polls.append(1))
+    assert (tmp_path / "worker-1.log").read_text() == "hello 1\n"
+    assert polls
+
+
+def test_a_failing_worker_ends_the_others_and_its_last_lines_are_told(tmp_path):
+    code = f"""
+if i == 1:
+    while not (d / 'pid-0').exists(): time.sleep(0.01)
+    print('first'); print('out of luck'); sys.exit(9)
+{SLEEP}"""
+    with pytest.raises(ClickrankError, match=r"worker 1 failed with exit code 9; its last lines: first \| out of luck"):
+        launch_python(code, tmp_path)
+    assert pids_are_gone(tmp_path)
+
+
+def test_a_killed_worker_is_transient(tmp_path):
+    with pytest.raises(TransientError, match="worker 0 was killed by SIGKILL"):
+        launch_python(f"if i == 0: os.kill(os.getpid(), 9)\n{SLEEP}", tmp_path)
+
+
+def test_the_error_that_a_worker_left_is_raised(tmp_path):
+    code = "(d / f'worker-{i}.error').write_text(json.dumps(['InputDataError', 'a.gz: cut off'])); sys.exit(3)"
+    with pytest.raises(InputDataError, match="cut off"):
+        launch_python(code, tmp_path)
+
+
+def test_start_timeout(tmp_path):
+    code = f"if i == 0: (d / 'worker-0.ready').touch()\n{SLEEP}"
+    start = time.monotonic()
+    with pytest.raises(TransientError, match="only 1 of 2 workers were ready"):
+        launch_python(code, tmp_path, timeout=1.5)
+    assert time.monotonic() - start < 30
+    assert pids_are_gone(tmp_path)
+
+
+def test_no_timeout_after_all_are_ready(tmp_path):
+    launch_python("(d / f'worker-{i}.ready').touch(); time.sleep(2.5)", tmp_path, timeout=1.5)
+
+
+def test_a_worker_ends_with_its_parent():
+    code = "import time; from components.trainer import worker; worker._die_with_parent(); print('up', flush=True); time.sleep(120)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
+    try:
+        assert process.stdout.readline() == b"up\n"
+        assert process.poll() is None
+        process.stdin.close()  # what the system does when the parent is gone
+        assert process.wait(timeout=30) == 1
+    finally:
+        process.kill()
+        process.stdout.close()

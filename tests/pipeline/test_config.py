@@ -1,0 +1,81 @@
+import pytest
+
+from pipeline.config import load_config, to_yaml
+from schemas.config import Config
+from schemas.errors import ConfigError
+
+
+def test_defaults_are_those_in_code():
+    assert load_config() == Config()
+
+
+def test_files_then_settings_win_key_by_key(tmp_path):
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("trainer: {num_epochs: 3, seed: 1}\nmodel: {dropout: 0.5}\n")
+    second.write_text("trainer:\n  seed: 2\n")
+    config = load_config([first, second], ["model.hidden_units=[8, 4]", "trainer.deep_optimizer.learning_rate=0.5"])
+    assert (config.trainer.num_epochs, config.trainer.seed) == (3, 2)
+    assert (config.model.dropout, config.model.hidden_units) == (0.5, (8, 4))
+    assert (config.trainer.deep_optimizer.name, config.trainer.deep_optimizer.learning_rate) == ("adagrad", 0.5)
+
+
+def test_the_resolved_configuration_reads_back(tmp_path):
+    config = load_config((), ["split.eval_days=[]", "split.eval_fraction=0.2", "push.directory=/srv/models"])
+    (tmp_path / "config.resolved.yaml").write_text(to_yaml(config))
+    assert load_config([tmp_path / "config.resolved.yaml"]) == config
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("trainer.epochs=3", "unknown config key trainer.epochs; did you mean trainer.num_epochs?"),
+        ("modle.dropout=1", "unknown config key modle; did you mean model?"),
+        ("zzz=1", "unknown config key zzz; `clickrank config show` lists all keys"),
+        ("trainer.wide_optimizer.l3=1", "unknown config key trainer.wide_optimizer.l3; did you mean trainer.wide_optimizer.l2?"),
+        (
+            "trainer.num_epochs=x",
+            "trainer.num_epochs: input should be a valid integer, unable to parse string as an integer. Received: 'x'",
+        ),
+        ("trainer.workers=2", "trainer: workers is 2, but strategy 'none' is one process; set trainer.strategy=multi_worker"),
+        ("encoding.drop=[foo]", "encoding: not in the feature table: foo"),
+        ("trainer.deep_optimizer={name: adam, l1: 1}", "trainer.deep_optimizer: l1 and l2 are FTRL's; adam has none"),
+        ("split={eval_days: []}", "split: eval_days is empty and eval_fraction is 0: no display would be evaluated on"),
+        ("trainer.seed", "--set expects path.to.key=VALUE. Received: 'trainer.seed'"),
+    ],
+)
+def test_what_cannot_work_is_named(setting, message):
+    with pytest.raises(ConfigError) as error:
+        load_config((), [setting])
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: !!python/object:os.system {}", "could not determine a constructor for the tag"),
+        ("trainer: &x {seed: 1}\nmodel: *x", "aliases are not allowed"),
+        ("trainer: {seed: 1, seed: 2}", "key 'seed' is there twice"),
+        ("[1, 2]", "expected sections of keys. Received: list"),
+        ("a: [", "while parsing"),
+    ],
+)
+def test_yaml_that_has_no_place_in_a_configuration_is_refused(tmp_path, text, message):
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load_config([tmp_path / "c.yaml"])
+    assert message in str(error.value)
+    assert "c.yaml" in str(error.value)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(ConfigError, match=r"none.yaml: cannot be read"):
+        load_config([tmp_path / "none.yaml"])
+
+
+def test_the_configurations_that_ship_load():
+    from pathlib import Path
+
+    files = sorted((Path(__file__).parent.parent.parent / "configs").glob("*.yaml"))
+    assert files
+    for file in files:
+        load_config([file])
