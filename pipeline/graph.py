@@ -82,12 +82,14 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         model=model,
         baseline_model=resolver.outputs["model"],
         eval_config=eval_config(config.evaluate),
+        module_path="components.evaluator.extractors",
     )
     gate = Gate(
         evaluation=evaluator.outputs["evaluation"],
         model=model,
         baseline_model=resolver.outputs["model"],
         gate=config.gate,
+        code=code_digest("schemas", "components/gate"),
     )
     pusher = tfx.components.Pusher(
         model=model,

@@ -13,3 +13,6 @@ NODES = (
     "Pusher",
 )
 """The nodes in the order in which they run."""
+
+NEVER_CACHED = ("Pusher",)
+"""Nodes that run every time: the serving folder is outside of what TFX's cache knows, and a push that is not needed does nothing."""

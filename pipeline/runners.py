@@ -15,6 +15,8 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
+from pipeline.nodes import NEVER_CACHED
+
 LOCAL_BEAM_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 RunnerName = Literal["beam", "local"]
@@ -59,6 +61,9 @@ def run_pipeline(
     """
     graph = compiler.Compiler().compile(pipeline)
     runtime_parameter_utils.substitute_runtime_parameter(graph, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
+    for node in graph.nodes:
+        if node.pipeline_node.node_info.id in NEVER_CACHED:
+            node.pipeline_node.execution_options.caching_options.enable_cache = False
     options = None
     if from_node:
         options = pipeline_pb2.RunOptions()

@@ -36,6 +36,7 @@ class Gate(base_component.BaseComponent):
         model: types.BaseChannel,
         gate: GateConfig,
         baseline_model: types.BaseChannel | None = None,
+        code: str = "",
     ):
         """Constructs a Gate.
 
@@ -44,6 +45,7 @@ class Gate(base_component.BaseComponent):
             model: The Trainer's `model`, the same that the Evaluator got.
             gate: The bounds.
             baseline_model: The latest blessed model, the same that the Evaluator got; may resolve to nothing.
+            code: Digest of the rule's code, so that a cached verdict is not one by an older rule.
         """
         super().__init__(
             GateSpec(
@@ -51,6 +53,7 @@ class Gate(base_component.BaseComponent):
                 model=model,
                 baseline_model=baseline_model,
                 gate=gate.model_dump_json(),
+                code=code,
                 blessing=types.Channel(type=standard_artifacts.ModelBlessing),
             )
         )

@@ -59,9 +59,10 @@ class Verdict:
 def decide(metrics: Mapping[str, float], blessed_metrics: Mapping[str, float] | None, gate: GateConfig) -> Verdict:
     """Decides whether a model may go out.
 
-    Blessed is a model that was evaluated on at least one display with a click, whose scores are numbers, whose MAP@12 exceeds that of the popularity
-    ranking by `gate.min_gain_over_popularity`, and is at most `gate.max_loss_to_blessed` below that of the latest blessed model
-    on the same displays, if there is one. A metric that is missing or not a finite number fails its check.
+    Blessed is a model that was evaluated on at least one display with a click, whose scores are numbers, whose MAP@12 exceeds
+    that of the popularity ranking by at least `gate.min_gain_over_popularity`, and is at most `gate.max_loss_to_blessed` below
+    that of the latest blessed model on the same displays, if there is one. A metric that is missing or not a finite number fails
+    its check.
 
     Args:
         metrics: Overall metrics of the model, by name.

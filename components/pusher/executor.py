@@ -53,7 +53,7 @@ class Executor(executor.Executor):
             _log.info("not pushed: the model is not blessed")
             return
 
-        destination = pusher_pb2.PushDestination()
+        destination = pusher_pb2.PushDestination()  # type: ignore[attr-defined]
         proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)
         version = push(self.GetModelPath(input_dict), destination.filesystem.base_directory)
         self._MarkPushed(pushed_model, pushed_destination=str(version.path), pushed_version=str(version.number))

@@ -18,14 +18,14 @@ from pipeline.synth.world import World
 SPREAD = 1.2
 """Standard deviation of the utility within displays. Ours: gives a best MAP@12 of about 0.74."""
 STRENGTHS = {
-    "ad": 0.78,
-    "campaign": 0.30,
-    "advertiser": 0.58,
-    "user_topics": 0.48,
-    "document_topics": 0.35,
-    "country": 0.22,
-    "platform": 0.30,
-    "hour": 0.22,
+    "ad": 0.45,
+    "campaign": 0.32,
+    "advertiser": 0.72,
+    "user_topics": 0.45,
+    "document_topics": 0.33,
+    "country": 0.12,
+    "platform": 0.55,
+    "hour": 0.20,
 }
 """Standard deviations of the planted signals within displays, relative to each other. Ours: most of it lies in identities."""
 TOPIC_SIGNALS = ("user_topics", "document_topics")

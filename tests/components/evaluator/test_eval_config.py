@@ -6,9 +6,9 @@ from tensorflow_model_analysis.utils import config_util
 from components.evaluator.click_metrics import _auc
 from components.evaluator.eval_config import eval_config
 from components.evaluator.extractors import metric_columns, read_columns
-from components.evaluator.map_at_k import MapAtK
+from components.evaluator.map_at_k import MapAtK, _AveragePrecision
 from schemas.config import EvaluateConfig
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, InputDataError
 
 
 def test_slices_and_columns():
@@ -48,7 +48,7 @@ def test_the_metric_survives_its_configuration():
 
 
 def test_metric_errors():
-    with pytest.raises(ValueError, match="k must be positive. Received: 0"):
+    with pytest.raises(ValueError, match=r"k must be positive\. Received: 0"):
         MapAtK(k=0)
     with pytest.raises(ValueError, match="query_key"):
         MapAtK().computations(model_names=[""])
@@ -60,3 +60,20 @@ def test_auc_of_a_histogram():
     histogram[[1005, 1007]] = 1  # positives in bins 5 and 7
     assert _auc(histogram) == (1 + 0.5 + 1 + 1) / 4
     assert np.isnan(_auc(np.zeros(2000, np.int64)))
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        pytest.param({"popularity": np.zeros(3)}, "display_id is missing", id="no row has the key"),
+        pytest.param({"display_id": np.array([7, 7, 8])}, "display_id is missing", id="rows of several displays"),
+        pytest.param({"display_id": np.array([7, 7, 7])}, r"display_id 7 has 3 rows, 3 labels and 0 scores", id="no scores"),
+        pytest.param(
+            {"display_id": np.array([7, 7, 7]), "popularity": np.zeros(2)}, "2 scores \\(popularity\\)", id="a row without score"
+        ),
+    ],
+)
+def test_rows_that_cannot_be_ranked(features, message):
+    extracts = {"features": features, "labels": np.array([1, 0, 0]), "predictions": np.zeros(3)}
+    with pytest.raises(InputDataError, match=message):
+        list(_AveragePrecision(12, "popularity", "display_id", None, "", "").process(extracts))

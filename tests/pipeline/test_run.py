@@ -1,0 +1,186 @@
+"""The whole pipeline on a small synthetic log, by the command line, under both of TFX's local runners."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.nodes import NODES
+from pipeline.synth import generate
+
+TINY = [
+    *("--set", "encoding.max_buckets=500", "--set", "model.hidden_units=[16]", "--set", "model.max_embedding_dim=4"),
+    *("--set", "trainer.num_epochs=2", "--set", "trainer.global_batch_size=256"),
+]
+ANY_MODEL = ["--set", "gate.min_gain_over_popularity=-1"]
+
+
+def clickrank(*args):
+    done = subprocess.run([sys.executable, "-m", "pipeline.cli", *map(str, args)], capture_output=True, text=True, check=False)
+    return done, json.loads(done.stdout.splitlines()[-1]) if "--json" in args else None
+
+
+@pytest.fixture(scope="session")
+def log(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("synth") / "log"
+    generate(folder, displays=1000, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def first(log, tmp_path_factory):
+    """A root with one finished run, and what that run printed."""
+    root = tmp_path_factory.mktemp("beam")
+    done, result = clickrank("run", log, "--root", root, *TINY, *ANY_MODEL, "--json")
+    assert done.returncode == 0, done.stderr
+    return root, done, result
+
+
+def test_a_run_ends_in_a_pushed_model_and_figures_over_every_eval_display(log, first):
+    root, done, result = first
+    truth = [day for day in json.loads((log / "synth.json").read_text())["by_day"] if day["day"] in (11, 12)]
+    displays = sum(day["displays"] for day in truth)
+    assert result["displays"] == displays
+    random = sum(day["displays"] * day["random_map_at_12"] for day in truth) / displays
+    assert result["map_at_12_random"] == pytest.approx(random, abs=1e-9)
+    assert result["map_at_12_best"] > result["map_at_12"] > 0
+    assert result["blessed"] is True
+    assert result["bad_rows"] == {}
+    pushed = Path(result["pushed_path"])
+    assert pushed == root / "serving" / result["pushed_version"]
+    assert (pushed / "saved_model.pb").exists()
+    assert result["cached_nodes"] == []
+    assert set(result["node_seconds"]) == set(NODES)
+
+
+def test_the_screen_shows_a_line_for_every_node_and_a_summary_and_nothing_else(first):
+    _, done, _ = first
+    lines = [line for line in done.stderr.splitlines() if line]
+    assert lines[0].startswith("Run ")
+    assert len([line for line in lines if line.endswith(" s")]) == len(NODES)
+    assert "BLESSED" in lines
+    assert len(lines) < len(NODES) + 16, done.stderr
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_a_run_keeps_its_log_its_resolved_configuration_and_its_summary(first):
+    root, _, result = first
+    folder = root / "runs" / result["run_id"]
+    assert yaml.safe_load((folder / "config.resolved.yaml").read_text())["model"]["hidden_units"] == [16]
+    assert json.loads((folder / "summary.json").read_text()) == result
+    assert "Trainer" in (folder / "log.txt").read_text()
+
+
+def test_a_second_run_with_nothing_changed_is_served_from_cache(log, first):
+    root, _, result = first
+    done, again = clickrank("run", log, "--root", root, *TINY, *ANY_MODEL, "--json")
+    assert done.returncode == 0, done.stderr
+    assert set(again["cached_nodes"]) == set(NODES) - {"Resolver", "Pusher"}
+    assert again["run_id"] != result["run_id"]
+    for name in ("map_at_12", "blessed", "reasons", "pushed_version", "map_at_12_blessed"):
+        assert again[name] == result[name]
+    assert len(list((root / "serving").iterdir())) == len([v for v in (root / "serving").iterdir() if v.name.isdigit()]) == 1
+
+
+def test_a_model_that_did_not_earn_it_is_refused_with_reasons_and_not_pushed(log, first):
+    root, _, result = first
+    done, refused = clickrank("run", log, "--root", root, *TINY, "--set", "gate.min_gain_over_popularity=0.9", "--json")
+    assert done.returncode == 4
+    assert refused["blessed"] is False
+    assert any("popularity" in reason for reason in refused["reasons"])
+    assert refused["pushed_version"] is None
+    assert "NOT BLESSED" in done.stderr
+    assert not set(refused["cached_nodes"]) & {"Gate", "Pusher"}
+    assert {"Trainer", "Evaluator"} <= set(refused["cached_nodes"])  # a new gate does not train a new model
+    assert [v.name for v in (root / "serving").iterdir() if v.name.isdigit()] == [result["pushed_version"]]
+
+
+def test_a_run_from_a_node_on_uses_what_is_there_and_compares_with_the_blessed_model(log, first):
+    root, _, result = first
+    settings = [*TINY, *ANY_MODEL, "--set", "trainer.seed=1", "--set", "gate.max_loss_to_blessed=1"]
+    done, new = clickrank("run", log, "--root", root, *settings, "--from-node", "Trainer", "--runner", "local", "--json")
+    assert done.returncode == 0, done.stderr
+    assert set(new["node_seconds"]) == set(NODES[NODES.index("Trainer") :])
+    assert new["map_at_12_blessed"] == pytest.approx(result["map_at_12"], abs=1e-12)
+    assert int(new["pushed_version"]) > int(result["pushed_version"])
+
+
+def test_the_local_runner_gives_the_same_model(log, first, tmp_path):
+    _, _, result = first
+    done, other = clickrank("run", log, "--root", tmp_path, *TINY, *ANY_MODEL, "--runner", "local", "--json")
+    assert done.returncode == 0, done.stderr
+    assert other["map_at_12"] == pytest.approx(result["map_at_12"], abs=1e-12)
+
+
+def test_predict_scores_the_test_displays_and_writes_a_submission(log, first, tmp_path):
+    root, _, _ = first
+    done, result = clickrank("predict", root / "serving", log, tmp_path / "scores.csv", "--json")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    with (log / "clicks_test.csv").open() as file:
+        asked = {(r["display_id"], r["ad_id"]) for r in csv.DictReader(file)}
+    assert {(r["display_id"], r["ad_id"]) for r in rows} == asked
+    assert len(rows) == len(asked) == result["rows"]
+    assert all(0 < float(r["score"]) < 1 for r in rows)
+
+    done, _ = clickrank("predict", root / "serving", log, tmp_path / "submission.csv", "--submission", "--json")
+    assert done.returncode == 0, done.stderr
+    lines = (tmp_path / "submission.csv").read_text().splitlines()
+    assert lines[0] == "display_id,ad_id"
+    display, ads = lines[1].split(",")
+    assert ads.split() == [r["ad_id"] for r in rows if r["display_id"] == display]  # scores.csv is by score, too
+    assert {f.name for f in tmp_path.iterdir()} == {"scores.csv", "submission.csv"}
+
+
+def test_predict_on_the_pipelines_examples_gives_what_the_evaluator_judged(first, tmp_path):
+    root, _, result = first
+    (examples,) = (root / "artifacts" / "ClickExampleGen" / "examples").iterdir()
+    version = root / "serving" / result["pushed_version"]
+    done, scored = clickrank("predict", version, examples / "Split-eval", tmp_path / "scores.parquet", "--json")
+    assert done.returncode == 0, done.stderr
+    assert scored["displays"] == result["displays"]
+
+
+def test_too_many_bad_rows_stop_the_run_and_leave_the_rejects_but_no_examples(log, tmp_path):
+    damaged = tmp_path / "log"
+    shutil.copytree(log, damaged)
+    with (damaged / "clicks_train.csv").open("a") as file:
+        file.write("1,one,0\n" * 5)
+    done, result = clickrank("run", damaged, "--root", tmp_path / "root", *TINY, "--json")
+    assert done.returncode == 3
+    assert "clicks_train: 5 of " in result["error"]
+    assert "ad_id is not of type int32: 'one'" in result["error"]
+    (rejects,) = (tmp_path / "root" / "rejects").iterdir()
+    assert len(rejects.read_text().splitlines()) == 6
+    assert not list((tmp_path / "root" / "artifacts").rglob("*tfrecord*"))
+
+    done, result = clickrank(
+        "run",
+        damaged,
+        "--root",
+        tmp_path / "root",
+        *TINY,
+        "--json",
+        "--set",
+        "split.eval_days=[14]",
+        "--set",
+        "ingest.max_bad_fraction=0.1",
+    )
+    assert done.returncode == 3
+    assert result["error"].startswith("no display falls into the eval split")
+
+
+def test_two_runs_at_one_root_do_not_mix(log, tmp_path):
+    import fcntl
+
+    with (tmp_path / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done, _ = clickrank("run", log, "--root", tmp_path)
+    assert done.returncode == 75
+    assert "another run is using this root" in done.stderr
