@@ -106,7 +106,7 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         components=nodes,
         enable_cache=enable_cache,
         metadata_connection_config=sqlite_metadata_connection_config(str(paths.metadata)),
-        beam_pipeline_args=beam_args(config.beam),
+        beam_pipeline_args=list(beam_args(config.beam)),
     )
     if isinstance(evaluator.executor_spec, BeamExecutorSpec):
         # The Evaluator has no free parameter; a Beam label is the one place where a digest of our metrics enters its cache key.

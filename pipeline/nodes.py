@@ -15,4 +15,4 @@ NODES = (
 """The nodes in the order in which they run."""
 
 NEVER_CACHED = ("Pusher",)
-"""Nodes that run every time: the serving folder is outside of what TFX's cache knows, and a push that is not needed does nothing."""
+"""Nodes that run every time: TFX's cache knows nothing of the serving folder, and a push that is not needed does nothing."""

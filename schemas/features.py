@@ -212,7 +212,7 @@ def model_inputs(
 
 def columns() -> dict[str, DType]:
     """Returns name -> dtype of every column that feature engineering writes, keys first."""
-    return {c.name: c.dtype for c in (*KEYS, *FEATURES)}
+    return {key.name: key.dtype for key in KEYS} | {feature.name: feature.dtype for feature in FEATURES}
 
 
 def is_list(name: str) -> bool:

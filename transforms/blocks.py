@@ -45,8 +45,7 @@ def cut(source: Source, block_bytes: int) -> Iterator[Block]:
         InputDataError: The file is damaged, or holds no row.
     """
     with open_text(source.path) as text:
-        header = _read_line(text)
-        offset, line, rest = len(header[0]), 2, header[1]
+        offset, line, rest = len(text.readline()), 2, b""
         while True:
             chunk = text.read(block_bytes)
             data = rest + chunk
@@ -60,15 +59,3 @@ def cut(source: Source, block_bytes: int) -> Iterator[Block]:
             yield Block(source, line, offset, end, None if source.is_plain else lines)
             offset += end
             line += lines.count(b"\n")
-
-
-def _read_line(text: object) -> tuple[bytes, bytes]:
-    """Reads the header; returns it and what was read beyond it."""
-    data = b""
-    while b"\n" not in data:
-        chunk = text.read(1 << 16)  # type: ignore[attr-defined]
-        if not chunk:
-            return data, b""
-        data += chunk
-    end = data.index(b"\n") + 1
-    return data[:end], data[end:]

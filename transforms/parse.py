@@ -113,7 +113,7 @@ def _check_values(rows: pa.Table, table: Table) -> tuple[pa.Table, list[Reject]]
     rejects = []
     for column in table.columns:
         values = rows[column.name]
-        checks = []
+        checks: list[tuple[pa.ChunkedArray, str | None]] = []
         if not column.nullable and values.null_count:
             checks.append((pc.is_null(values), None))
         if column.minimum is not None or column.maximum is not None:

@@ -1,13 +1,13 @@
 """Finds the files of the raw tables and checks, before any work, that each can be read: present, not empty, headers complete."""
 
+import gzip
 import hashlib
-import io
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import IO, Any, cast
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -97,7 +97,7 @@ def fingerprint(sources: dict[str, Source]) -> str:
 
 
 @contextmanager
-def open_text(path: str) -> Iterator[BinaryIO]:
+def open_text(path: str) -> Iterator[IO[bytes]]:
     """Opens the CSV bytes of a plain, gzip or zip file for sequential reading.
 
     Raises:
@@ -106,16 +106,14 @@ def open_text(path: str) -> Iterator[BinaryIO]:
     raw = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
     try:
         if path.endswith(".gz"):
-            import gzip
-
-            yield gzip.GzipFile(fileobj=raw)  # type: ignore[misc]
+            yield cast(IO[bytes], gzip.GzipFile(fileobj=raw))
         elif path.endswith(".zip"):
             with zipfile.ZipFile(raw) as archive:
                 members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX/")]
                 if len(members) != 1:
                     raise InputDataError(f"{path}: expected one file in the archive. Received: {len(members)}")
                 with archive.open(members[0]) as member:
-                    yield member  # type: ignore[misc]
+                    yield member
         else:
             yield raw
     except (EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
@@ -126,7 +124,7 @@ def open_text(path: str) -> Iterator[BinaryIO]:
         raw.close()
 
 
-def _offset(raw: BinaryIO) -> int:
+def _offset(raw: Any) -> int:
     try:
         return raw.tell()
     except (OSError, ValueError):
@@ -149,7 +147,7 @@ def _one_of(stem: str) -> str:
 
 def _read_header(path: str, table: Table) -> tuple[str, ...]:
     with open_text(path) as text:
-        line = io.BufferedReader(text).readline(1 << 16)  # type: ignore[arg-type]
+        line = text.readline(1 << 16)
     if not line.strip():
         raise InputDataError(f"{path}: the file is empty; expected a header line")
     names = line.removeprefix(_BOM).decode("utf-8", "replace").strip("\r\n").split(",")

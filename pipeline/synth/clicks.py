@@ -23,7 +23,7 @@ STRENGTHS = {
     "advertiser": 0.72,
     "user_topics": 0.45,
     "document_topics": 0.33,
-    "country": 0.12,
+    "country": 0.17,
     "platform": 0.55,
     "hour": 0.20,
 }

@@ -42,7 +42,7 @@ def first(log, tmp_path_factory):
 
 
 def test_a_run_ends_in_a_pushed_model_and_figures_over_every_eval_display(log, first):
-    root, done, result = first
+    root, _, result = first
     truth = [day for day in json.loads((log / "synth.json").read_text())["by_day"] if day["day"] in (11, 12)]
     displays = sum(day["displays"] for day in truth)
     assert result["displays"] == displays

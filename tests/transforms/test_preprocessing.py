@@ -13,7 +13,7 @@ from schemas.errors import ConfigError
 from schemas.features import Feature
 from tests.transformed import run_transform
 from transforms.examples import arrow_schema, encode
-from transforms.preprocessing import _encode, preprocessing_fn
+from transforms.preprocessing import _encode_category, preprocessing_fn
 
 WORD = Feature("word", "request", "id", "string", "", buckets=3, embedding_dim=2)
 TOPICS = Feature("topics", "item", "ids", "int64", "", buckets=300_000, embedding_dim=2, hotness=3)
@@ -133,7 +133,7 @@ def test_dense_and_sparse_columns_are_the_same(dense):
     sparse = tf.sparse.from_dense(tf.constant([[4, 0], [0, 0]], tf.int64))
     sparse = sparse.with_values(sparse.values - 1)  # [[3], []]
     ad_id = next(f for f in features.FEATURES if f.name == "ad_id")
-    np.testing.assert_array_equal(_encode(ad_id, dense), _encode(ad_id, sparse))
+    np.testing.assert_array_equal(_encode_category(ad_id, dense), _encode_category(ad_id, sparse))
 
 
 def test_max_buckets_bounds_the_buckets():
