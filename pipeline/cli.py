@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -153,25 +155,52 @@ def doctor(
 def main() -> NoReturn:
     """Runs the command line and leaves with the exit code that says how it ended."""
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     try:
         app(standalone_mode=True)
-    except Exception as error:
+    except BaseException as error:
+        if _signals:
+            _end(_signals[0])
         known = recover(error)
         if known is None:
             raise
         _fail(known)
-    except KeyboardInterrupt:
-        _fail(ClickrankError("stopped by the user"), 130)
     sys.exit(0)
 
 
-def _fail(error: ClickrankError, code: int | None = None) -> NoReturn:
-    code = error.exit_code if code is None else code
-    typer.echo(f"error: {error}", err=True)
+_signals: list[int] = []
+"""What came. Libraries turn the exception into others of their own, so the way out goes by this."""
+
+
+class _Stopped(BaseException):
+    """SIGINT or SIGTERM came. Not a KeyboardInterrupt: typer would end the program by itself, without a word."""
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    _signals.append(number)
+    signal.signal(number, signal.SIG_DFL)  # should the way out take long, the same signal again ends it at once
+    raise _Stopped(number)
+
+
+def _end(number: int) -> NoReturn:
+    name = signal.Signals(number).name
+    _report(f"stopped by {name}; what was finished is kept, the same command goes on from there", 128 + number)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(128 + number)  # threads may be deep in a node's work: an orderly exit would wait for them, or crash on them
+
+
+def _fail(error: ClickrankError) -> NoReturn:
+    _report(str(error), error.exit_code)
+    sys.exit(error.exit_code)
+
+
+def _report(message: str, code: int) -> None:
+    typer.echo(f"error: {message}", err=True)
     if "--json" in sys.argv:
-        result: dict[str, Any] = {"error": str(error), "exit_code": code}
+        result: dict[str, Any] = {"error": message, "exit_code": code}
         typer.echo(json.dumps(result))
-    sys.exit(code)
 
 
 if __name__ == "__main__":

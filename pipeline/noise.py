@@ -37,8 +37,7 @@ def log_to(path: Path, verbose: bool) -> Iterator[TextIO]:
         os.dup2(log, 2)
         yield screen
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush_or_drop()
         os.dup2(saved[0], 1)
         os.dup2(saved[1], 2)
         for name, handler in handlers.items():
@@ -46,6 +45,18 @@ def log_to(path: Path, verbose: bool) -> Iterator[TextIO]:
         screen.close()
         for descriptor in (log, *saved):
             os.close(descriptor)
+
+
+def _flush_or_drop() -> None:
+    """Empties Python's buffers into the log, or into nothing where the log's disk is full: they must not end up on the screen."""
+    for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            stream.flush()
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, descriptor)
+            os.close(null)
+            stream.flush()
 
 
 def _attach(screen: TextIO) -> dict[str, logging.Handler]:

@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
 from components.evaluator.eval_config import MAP_AT_12, MAP_AT_12_POPULARITY, MAP_AT_12_RANDOM
 from components.evaluator.results import OVERALL, read_evaluation
 from components.gate.executor import VERDICT_FILE
 from pipeline.paths import RootPaths
+from pipeline.store import open_store, outputs_of
 from schemas.config import SplitConfig
 from schemas.errors import ClickrankError
 from transforms.ingest_report import COUNTS_FILE, read_counts
@@ -29,7 +29,11 @@ def summarise(paths: RootPaths, run_id: str, data: Path, split: SplitConfig) -> 
     Raises:
         ClickrankError: The store holds no such finished run.
     """
-    outputs = _outputs(paths, run_id)
+    store = open_store(paths)
+    context = store.get_context_by_type_and_name("pipeline_run", run_id)
+    if context is None:
+        raise ClickrankError(f"no run {run_id} in {paths.metadata}")
+    outputs = outputs_of(store, context)
     try:
         verdict = json.loads((Path(outputs["Gate"]["blessing"].uri) / VERDICT_FILE).read_text())
         counts = read_counts(str(Path(outputs["ClickExampleGen"]["ingest_report"].uri) / COUNTS_FILE))
@@ -55,29 +59,6 @@ def summarise(paths: RootPaths, run_id: str, data: Path, split: SplitConfig) -> 
         "examples": {name.partition("/")[2]: n for name, n in counts.items() if name.startswith("examples/")},
         "bad_rows": {name.partition("/")[2]: n for name, n in counts.items() if name.startswith("bad/") and n},
     }
-
-
-def _outputs(paths: RootPaths, run_id: str) -> dict[str, dict[str, metadata_store_pb2.Artifact]]:
-    """Returns node -> output -> its latest artifact in this run, cached and reused ones included."""
-    config = metadata_store_pb2.ConnectionConfig()
-    config.sqlite.filename_uri = str(paths.metadata)
-    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE
-    store = mlmd.MetadataStore(config)
-    context = store.get_context_by_type_and_name("pipeline_run", run_id)
-    if context is None:
-        raise ClickrankError(f"no run {run_id} in {paths.metadata}")
-    outputs: dict[str, dict[str, metadata_store_pb2.Artifact]] = {}
-    for execution in sorted(store.get_executions_by_context(context.id), key=lambda e: e.id):
-        node = next(c.name for c in store.get_contexts_by_execution(execution.id) if _type_name(store, c.type_id) == "node")
-        events = [e for e in store.get_events_by_execution_ids([execution.id]) if e.type == metadata_store_pb2.Event.OUTPUT]
-        artifacts = {a.id: a for a in store.get_artifacts_by_id([e.artifact_id for e in events])}
-        for event in events:
-            outputs.setdefault(node.rpartition(".")[2], {})[event.path.steps[0].key] = artifacts[event.artifact_id]
-    return outputs
-
-
-def _type_name(store: mlmd.MetadataStore, type_id: int) -> str:
-    return store.get_context_types_by_id([type_id])[0].name
 
 
 def _properties(artifact: metadata_store_pb2.Artifact) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import os
 import resource
 import secrets
@@ -36,37 +37,63 @@ def run(data: Path, root: Path, config: Config, *, runner: str, from_node: str |
     digest = fingerprint(find_sources(str(data), OUTBRAIN))
     run_id = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
     folder = paths.run(run_id)
-    with _locked(paths):
-        _make(folder)
-        (folder / "config.resolved.yaml").write_text(to_yaml(config))
+    with _file_errors(f"--root {root}"), _locked(paths):
+        folder.mkdir(parents=True)
+        _write(folder / "config.resolved.yaml", to_yaml(config))
         log = folder / "log.txt"
         with log_to(log, verbose) as screen:
             console = RunConsole(screen, len(NODES))
             console.say(f"Run {run_id} on {data}, log in {log}")
-            # TensorFlow and TFX take seconds to import: after the checks that need neither, and behind the log.
-            from pipeline import graph, results, runners
-            from schemas import progress
-
-            pipeline = graph.create_pipeline(str(data.absolute()), digest, paths, config)
-            progress.set_sink(console.advanced)
             try:
-                failure = runners.run_pipeline(pipeline, run_id, runner, console, from_node)  # type: ignore[arg-type]
-            finally:
-                progress.set_sink(None)
-            if failure:
-                raise _explain(failure.node_id, failure.error, log)
-            summary = results.summarise(paths, run_id, data, config.split)
-            summary |= {
-                "run_id": run_id,
-                "seconds": round(time.monotonic() - start, 1),
-                "node_seconds": {name: round(seconds, 2) for name, seconds in console.seconds.items()},
-                "cached_nodes": sorted(console.cached),
-                "peak_rss_bytes": peak_rss_bytes(),
-                "report": str(folder / "summary.json"),
-            }
-            (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+                summary = _run_nodes(data, digest, paths, config, run_id, console, runner, from_node)
+                summary |= {
+                    "run_id": run_id,
+                    "seconds": round(time.monotonic() - start, 1),
+                    "node_seconds": {name: round(seconds, 2) for name, seconds in console.seconds.items()},
+                    "cached_nodes": sorted(console.cached),
+                    "peak_rss_bytes": peak_rss_bytes(),
+                    "report": str(folder / "summary.json"),
+                }
+                _write(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+            except Exception as error:
+                # The root logger's messages go to the log only.
+                logging.error("The run failed", exc_info=error)
+                raise _explain(error, paths.root, log) from error
             console.summarise(summary)
     return summary
+
+
+def _run_nodes(
+    data: Path,
+    digest: str,
+    paths: RootPaths,
+    config: Config,
+    run_id: str,
+    console: RunConsole,
+    runner: str,
+    from_node: str | None,
+) -> dict[str, Any]:
+    # TensorFlow and TFX take seconds to import: after the checks that need neither, and behind the log.
+    from pipeline import graph, results, runners, store
+    from schemas import progress
+
+    metadata = store.open_store(paths)
+    store.tidy(metadata, paths)
+    if from_node:
+        store.check_reusable(metadata, from_node)
+    pipeline = graph.create_pipeline(str(data.absolute()), digest, paths, config)
+    progress.set_sink(console.advanced)
+    try:
+        failure = runners.run_pipeline(pipeline, run_id, runner, console, from_node)  # type: ignore[arg-type]
+    finally:
+        progress.set_sink(None)
+    if failure:
+        raise _NodeError(failure.node_id) from failure.error
+    return results.summarise(paths, run_id, data, config.split)
+
+
+class _NodeError(Exception):
+    """Wraps what a node raised; the message is the node's id, "" if the runner failed outside of all."""
 
 
 def peak_rss_bytes() -> int:
@@ -75,21 +102,35 @@ def peak_rss_bytes() -> int:
     return max(own, children) * 1024
 
 
-def _explain(node_id: str, error: BaseException | None, log: Path) -> ClickrankError:
-    assert error is not None  # a failure has one
-    known = recover(error)
-    where = f"{node_id} failed: " if node_id else ""
+def _explain(error: BaseException, root: Path, log: Path) -> ClickrankError:
+    """Makes an error of the run one line."""
+    known = recover(error, str(root))
     if known is not None:
         return type(known)(str(known))
+    where = ""
+    if isinstance(error, _NodeError) and error.__cause__ is not None:
+        where, error = f"{error} failed: " if str(error) else "", error.__cause__
     first = (str(error).strip().splitlines() or [""])[0][:300]
     return ClickrankError(f"{where}{type(error).__name__}: {first}; see {log}")
 
 
-def _make(folder: Path) -> None:
+def _write(path: Path, text: str) -> None:
+    """Writes a file that is there completely or not at all."""
+    aside = path.with_name(f".{path.name}")
+    aside.write_text(text)
+    os.replace(aside, path)
+
+
+@contextmanager
+def _file_errors(what: str) -> Iterator[None]:
+    """Makes errors of the file system under the root one line."""
     try:
-        folder.mkdir(parents=True)
+        yield
     except OSError as error:
-        raise ConfigError(f"{folder}: cannot be made: {error.strerror}") from error
+        known = recover(error, what)
+        if known is not None:
+            raise known from error
+        raise ConfigError(f"{what}: {error.filename or 'a file in it'} cannot be written: {error.strerror or error}") from error
 
 
 @contextmanager
@@ -99,7 +140,7 @@ def _locked(paths: RootPaths) -> Iterator[None]:
     with paths.lock.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise TransientError(f"{paths.root}: another run is using this root; wait for it, or give another --root") from error
         yield
 
@@ -108,6 +149,6 @@ def _make_root(root: Path) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"--root {root}: cannot be made: {error.strerror}") from error
+        raise recover(error) or ConfigError(f"--root {root}: cannot be made: {error.strerror}") from error
     if not os.access(root, os.W_OK):
         raise ConfigError(f"--root {root}: cannot be written to")

@@ -39,14 +39,23 @@ class TransientError(ClickrankError):
 NOT_BLESSED_EXIT_CODE = 4
 
 _BY_NAME = {c.__name__: c for c in (ConfigError, InputDataError, RemoteError, TransientError)}
+_DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded|database or disk is full")
+_FULL_PATH = re.compile(r"(?:^|[ '\"])(/[^\n;'\"]*); No space left on device|No space left on device: '([^'\n]+)'")
 _IN_TRACEBACK = re.compile(r"schemas\.errors\.(\w+): (.*?)(?: \[while running|\\n|\n|$)")
 
 
-def recover(error: BaseException) -> ClickrankError | None:
+def recover(error: BaseException, where: str = "the disk") -> ClickrankError | None:
     """Finds the `ClickrankError` behind `error`, also where a Beam runner turned it into text.
 
-    Looks along `__cause__` and `__context__` first, then for a worker's traceback in the messages.
-    Returns None if `error` is none of ours.
+    Looks along `__cause__` and `__context__` first, then for a worker's traceback in the messages, then for a full disk, which
+    every library reports in its own way.
+
+    Args:
+        error: What was caught.
+        where: What to name if the disk is full and no message has a path.
+
+    Returns:
+        None if `error` is none of ours.
     """
     chain: list[BaseException] = []
     current: BaseException | None = error
@@ -59,6 +68,16 @@ def recover(error: BaseException) -> ClickrankError | None:
         for name, message in _IN_TRACEBACK.findall(str(link)):
             if name in _BY_NAME:
                 return _BY_NAME[name](message)
-        if isinstance(link, OSError) and link.errno in (28, 122):  # ENOSPC, EDQUOT
-            return TransientError(f"{link.filename or 'disk'}: {link.strerror}; free some space and run again")
-    return None
+    full = [link for link in chain if _DISK_FULL.search(str(link))]
+    if not full:
+        return None
+    path = next(filter(None, map(_full_path, full)), where)
+    return TransientError(f"{path}: no space left on the disk; free some and run again")
+
+
+def _full_path(error: BaseException) -> str | None:
+    """The file that a message about a full disk names, if it does. A failed copy names its source first: that one is not full."""
+    if isinstance(error, OSError) and (error.filename2 or error.filename):
+        return str(error.filename2 or error.filename)
+    found = _FULL_PATH.search(str(error))
+    return (found[1] or found[2]) if found else None

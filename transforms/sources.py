@@ -48,7 +48,7 @@ def find_sources(data: str, dataset: Dataset, *, need: tuple[str, ...] = ()) -> 
     Args:
         data: A folder, on any file system that Beam knows.
         dataset: The tables to look for.
-        need: Roles that are required besides those the dataset says are.
+        need: Roles that are required besides those the dataset says are. A required table has a row, too.
 
     Raises:
         InputDataError: The folder or a required table is absent, a table is there twice, a file is empty or unreadable, or a
@@ -62,7 +62,8 @@ def find_sources(data: str, dataset: Dataset, *, need: tuple[str, ...] = ()) -> 
             raise InputDataError(f"{data}: table {table.role} is there {len(names)} times: {', '.join(names)}; keep one")
         if names:
             path = FileSystems.join(data, names[0])
-            sources[table.role] = Source(table, path, sizes[names[0]], _read_header(path, table))
+            header = _read_header(path, table, rows=table.required or table.role in need)
+            sources[table.role] = Source(table, path, sizes[names[0]], header)
         elif table.required or table.role in need:
             raise InputDataError(f"{data}: required table {table.role} is missing; expected {_one_of(table.stem)}")
     return sources
@@ -145,9 +146,10 @@ def _one_of(stem: str) -> str:
     return " or ".join(stem + suffix for suffix in SUFFIXES)
 
 
-def _read_header(path: str, table: Table) -> tuple[str, ...]:
+def _read_header(path: str, table: Table, *, rows: bool) -> tuple[str, ...]:
     with open_text(path) as text:
         line = text.readline(1 << 16)
+        empty = rows and not text.read(1)
     if not line.strip():
         raise InputDataError(f"{path}: the file is empty; expected a header line")
     names = line.removeprefix(_BOM).decode("utf-8", "replace").strip("\r\n").split(",")
@@ -157,4 +159,6 @@ def _read_header(path: str, table: Table) -> tuple[str, ...]:
         if names.count(header) != 1:
             what = "lacks" if header not in names else "repeats"
             raise InputDataError(f"{path} line 1: the header {what} column {header!r}. Received: {','.join(names)[:200]}")
+    if empty:
+        raise InputDataError(f"{path}: the file has a header but no row; table {table.role} is required")
     return tuple(roles.get(name, "") for name in names)

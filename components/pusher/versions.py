@@ -169,7 +169,7 @@ def _clear_os_errors(base: Path) -> Iterator[None]:
 
 
 def _cleared(error: OSError, base: Path) -> ClickrankError | OSError:
-    path = error.filename or base
+    path = error.filename2 or error.filename or base  # a failed copy names its source first
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return TransientError(f"{path}: {error.strerror}; nothing was pushed; free some space and run again")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from schemas.errors import InputDataError
 from schemas.tables import OUTBRAIN
-from tests.tables import write_bytes
+from tests.tables import write_bytes, write_table
 from transforms.blocks import cut
 from transforms.parse import LINE, parse
 from transforms.sources import find_sources
@@ -117,7 +117,7 @@ def test_blocks_of_any_size_give_every_row_once_with_its_line(tmp_path_factory, 
     lines = [b"junk" if i in bad else b"%d,%d,%d" % row for i, row in enumerate(rows)]
     path = write_bytes(folder / f"clicks_train{suffix}", b"display_id,ad_id,clicked\n" + b"\n".join(lines) + b"\n")
     for role in ("events", "promoted_content"):
-        write_bytes(folder / f"{role}.csv", (",".join(c.header for c in OUTBRAIN.table(role).columns) + "\n").encode())
+        write_table(folder, role, [[1] * len(OUTBRAIN.table(role).columns)])
     source = find_sources(str(folder), OUTBRAIN)["clicks_train"]
     tables, rejects = [], []
     for block in cut(source, block_bytes):

@@ -1,0 +1,120 @@
+"""The metadata store of a root: opened with a clear error, tidied after runs that were killed, and asked what a run put out.
+
+A run that is killed cleans nothing up: the next run at the root does, under the root's lock, for whoever wrote there is gone.
+"""
+
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import ml_metadata as mlmd
+from ml_metadata.proto import metadata_store_pb2
+
+from pipeline.nodes import NODES
+from pipeline.paths import RootPaths
+from schemas.errors import ConfigError, recover
+
+_log = logging.getLogger(__name__)
+
+_UNFINISHED = (metadata_store_pb2.Execution.NEW, metadata_store_pb2.Execution.RUNNING)
+_WITHOUT_OUTPUT = ("Resolver",)
+"""Nodes that may put out nothing."""
+
+_MAY_BE_EMPTY = ("ModelBlessing",)
+"""Artifact types whose folder need not hold a file: the Evaluator leaves its own blessing empty, the Gate is the judge."""
+
+Outputs = dict[str, dict[str, metadata_store_pb2.Artifact]]
+
+
+def open_store(paths: RootPaths) -> mlmd.MetadataStore:
+    """Opens the store; makes an empty one where there is none.
+
+    Raises:
+        ConfigError: The file is no metadata store.
+        TransientError: The disk is full.
+    """
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = str(paths.metadata)
+    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+    try:
+        return mlmd.MetadataStore(config)
+    except Exception as error:
+        known = recover(error, str(paths.metadata))
+        if known is not None:
+            raise known from error
+        first = " ".join(str(error).split())[:80]
+        raise ConfigError(
+            f"{paths.metadata}: damaged, or no metadata store ({first}); restore it, or give another --root to start afresh"
+        ) from error
+
+
+def tidy(store: mlmd.MetadataStore, paths: RootPaths) -> None:
+    """Removes what killed runs left half done, and strikes out artifacts whose files are gone, so that the cache makes them anew.
+
+    Only for the holder of the root's lock.
+    """
+    dead = [e for e in store.get_executions() if e.last_known_state in _UNFINISHED]
+    for execution in dead:
+        for folder in paths.artifacts.glob(f"*/*/{execution.id}"):  # NODE/OUTPUT/EXECUTION, TFX's layout
+            shutil.rmtree(folder, ignore_errors=True)
+        execution.last_known_state = metadata_store_pb2.Execution.FAILED
+    for kind in ("executor_execution", "stateful_working_dir"):
+        for folder in paths.artifacts.glob(f"*/.system/{kind}/*"):
+            shutil.rmtree(folder, ignore_errors=True)
+    gone = [a for a in store.get_artifacts() if a.state == metadata_store_pb2.Artifact.LIVE and _is_gone(a)]
+    for artifact in gone:
+        _log.warning("%s is gone; it is made anew if it is needed", artifact.uri)
+        artifact.state = metadata_store_pb2.Artifact.DELETED
+    if dead:
+        store.put_executions(dead)
+    if gone:
+        store.put_artifacts(gone)
+
+
+def check_reusable(store: mlmd.MetadataStore, from_node: str) -> None:
+    """Checks that the latest run left what a run from `from_node` on builds upon.
+
+    Raises:
+        ConfigError: Names the node whose output is missing, or the folder that is gone.
+    """
+    advice = "run without --from-node; nodes whose outputs are there come from the cache"
+    runs = store.get_contexts_by_type("pipeline_run")
+    if not runs:
+        raise ConfigError(f"--from-node {from_node}: no run has been at this root; run without --from-node")
+    latest = max(runs, key=lambda context: context.id)
+    outputs = outputs_of(store, latest)
+    for node in NODES[: NODES.index(from_node)]:
+        if node not in outputs and node not in _WITHOUT_OUTPUT:
+            raise ConfigError(f"--from-node {from_node}: the latest run {latest.name} has no output of {node}; {advice}")
+        for artifact in outputs.get(node, {}).values():
+            if artifact.state != metadata_store_pb2.Artifact.LIVE:
+                raise ConfigError(f"--from-node {from_node}: {artifact.uri}, output of {node}, is gone; {advice}")
+
+
+def outputs_of(store: mlmd.MetadataStore, run: metadata_store_pb2.Context) -> Outputs:
+    """Returns node -> output -> its latest artifact in the run, cached and reused ones included."""
+    outputs: Outputs = {}
+    for execution in sorted(store.get_executions_by_context(run.id), key=lambda e: e.id):
+        node = next(c.name for c in store.get_contexts_by_execution(execution.id) if _type_name(store, c.type_id) == "node")
+        for key, artifact in _outputs_of_execution(store, execution.id):
+            outputs.setdefault(node.rpartition(".")[2], {})[key] = artifact
+    return outputs
+
+
+def _outputs_of_execution(store: mlmd.MetadataStore, execution: int) -> Iterator[tuple[str, metadata_store_pb2.Artifact]]:
+    events = [e for e in store.get_events_by_execution_ids([execution]) if e.type == metadata_store_pb2.Event.OUTPUT]
+    artifacts = {a.id: a for a in store.get_artifacts_by_id([e.artifact_id for e in events])}
+    for event in events:
+        yield event.path.steps[0].key, artifacts[event.artifact_id]
+
+
+def _type_name(store: mlmd.MetadataStore, type_id: int) -> str:
+    return store.get_context_types_by_id([type_id])[0].name
+
+
+def _is_gone(artifact: metadata_store_pb2.Artifact) -> bool:
+    path = Path(artifact.uri)
+    if artifact.type in _MAY_BE_EMPTY:
+        return not path.exists()
+    return not (path.is_file() or any(child.is_file() for child in path.rglob("*")))  # folders alone hold no data
