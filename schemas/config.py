@@ -60,7 +60,8 @@ class FeaturesConfig(_Section):
         {}, description="By CTR feature: missing unless its group has more than this many views. Others keep the reference's."
     )
     ctr_full_confidence_views: PositiveInt = Field(
-        100_000, description="Views (per ad) from which on the confidence of a CTR is 1; below, it is ln(1 + views) / log2(1 + this)."
+        100_000,
+        description="Views (per ad) from which on the confidence of a CTR is 1; below, it is ln(1 + views) / log2(1 + this).",
     )
     popularity_prior_views: Annotated[float, Field(gt=0)] = Field(
         10.0, description="Views' worth of prior (1 / ads in the display) in the smoothed CTR of the popularity baseline."
