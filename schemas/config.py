@@ -45,16 +45,35 @@ class SplitConfig(_Section):
 class FeaturesConfig(_Section):
     """Feature engineering."""
 
+    history: Literal["past", "all"] = Field(
+        "past",
+        description="past: a row sees only what happened before it. all: it sees the whole log, its own label included, as "
+        "published work does; for comparison with that only.",
+    )
     delay_ms: Annotated[int, Field(ge=0)] = Field(
         0, description="A row sees only what happened before its display's timestamp minus this."
     )
     ctr_prior_views: Annotated[float, Field(ge=0)] = Field(
         10.0, description="Views' worth of prior (1 / ads in the display) in every CTR feature; 0 gives plain clicks / views."
     )
+    ctr_min_views: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        {}, description="By CTR feature: missing unless its group has more than this many views. Others keep the reference's."
+    )
+    ctr_full_confidence_views: PositiveInt = Field(
+        100_000,
+        description="Views (per ad) from which on the confidence of a CTR is 1; below, it is ln(1 + views) / log2(1 + this).",
+    )
     popularity_prior_views: Annotated[float, Field(gt=0)] = Field(
         10.0, description="Views' worth of prior (1 / ads in the display) in the smoothed CTR of the popularity baseline."
     )
     partition_bytes: PositiveInt = Field(128 << 20, description="Bytes of raw input for each partition of the work.")
+
+    @model_validator(mode="after")
+    def _known_groups(self) -> "FeaturesConfig":
+        unknown = set(self.ctr_min_views) - {group.feature for group in features.CTR_GROUPS}
+        if unknown:
+            raise ValueError(f"ctr_min_views: not a CTR feature: {', '.join(sorted(unknown))}")
+        return self
 
 
 class EncodingConfig(_Section):

@@ -95,8 +95,12 @@ def _id(name: str, type: ColumnType = "int32", nullable: bool = False) -> Column
     return Column(name, type, nullable=nullable, minimum=0)
 
 
+_LEAST_CONFIDENCE = 1e-9
+"""A confidence is above 0: a document that is not about a thing does not list it."""
+
+
 def _aspect(role: str, key: Column) -> Table:
-    confidence = Column("confidence_level", "float32", minimum=0.0, maximum=1.0)
+    confidence = Column("confidence_level", "float32", minimum=_LEAST_CONFIDENCE, maximum=1.0)
     return Table(role, (_id("document_id"), key, confidence))
 
 

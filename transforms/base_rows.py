@@ -1,13 +1,17 @@
-"""All features of a row that need no other row: ids, context, ages. What the click history adds comes after."""
+"""All features of a row that need no other row: ids, context, ages, what the documents are about. History comes after."""
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.config import SplitConfig
+from schemas.features import ASPECTS
 from schemas.tables import Dataset
 from transforms import context
+from transforms.aspects import DocumentAspects
 from transforms.dimensions import Dimension
+from transforms.examples import arrow_schema
+from transforms.similarity import similarities, similarity_columns
 from transforms.split import TEST, TRAIN, assign_split
 
 SPLIT = "_split"
@@ -15,7 +19,12 @@ SPLIT = "_split"
 
 
 def base_rows(
-    joined: pa.Table, ads: Dimension, documents: Dimension | None, dataset: Dataset, split: SplitConfig | None
+    joined: pa.Table,
+    ads: Dimension,
+    documents: Dimension | None,
+    aspects: dict[str, DocumentAspects],
+    dataset: Dataset,
+    split: SplitConfig | None,
 ) -> pa.Table:
     """Computes the columns of the feature table that are functions of the joined row and the dimensions alone.
 
@@ -23,6 +32,7 @@ def base_rows(
         joined: Rows of `displays.join_displays`.
         ads: By `ad_id`: `document_id`, `campaign_id`, `advertiser_id`.
         documents: By `document_id`: `source_id`, `publisher_id`, `publish_time`; None if the log has no such table.
+        aspects: By aspect name; an absent one is missing everywhere.
         dataset: For its clock.
         split: How to split labelled rows; None puts them all into TRAIN. Rows without a label are TEST.
 
@@ -55,8 +65,16 @@ def base_rows(
         "ad_campaign": ads.look_up(ad_id, "campaign_id"),
         "ad_advertiser": ads.look_up(ad_id, "advertiser_id"),
     }
+    columns["doc_event_hour"] = columns["event_hour"]
     for side, document in (("doc_event", event_doc), ("doc_ad", ad_doc)):
         columns |= _document_columns(side, document, documents, utc_ms)
+        for aspect in ASPECTS:
+            if aspect.name in aspects:
+                columns[f"{side}_{aspect.name}_id"] = aspects[aspect.name].top(document, aspect.hotness)
+    for aspect in ASPECTS:
+        if aspect.name in aspects:
+            parts = _document_similarities(event_doc, ad_doc, aspects[aspect.name])
+            columns |= similarity_columns(f"doc_event_doc_ad_sim_{aspect.plural}", *parts)
     if "clicked" in joined.column_names:
         columns["label"] = joined["clicked"]
         codes = assign_split(display_id.to_numpy(), timestamp, split) if split else np.full(joined.num_rows, TRAIN)
@@ -64,6 +82,14 @@ def base_rows(
         columns["label"] = pa.nulls(joined.num_rows, pa.int64())
         codes = np.full(joined.num_rows, TEST)
     return pa.table({**{name: _as_int64(column) for name, column in columns.items()}, SPLIT: pa.array(codes, pa.int64())})
+
+
+def complete_rows(rows: pa.Table, columns: dict[str, pa.Array]) -> pa.Table:
+    """Adds columns to base rows; returns rows in `arrow_schema()`, null where nobody gave a column, with `SPLIT` behind."""
+    known = {name: rows[name] for name in rows.column_names} | columns
+    schema = arrow_schema()
+    table = pa.table([known.get(f.name, pa.nulls(rows.num_rows, f.type)) for f in schema], names=schema.names).cast(schema)
+    return table.append_column(SPLIT, rows[SPLIT])
 
 
 def _document_columns(side: str, document: pa.Array, documents: Dimension | None, utc_ms: np.ndarray) -> dict[str, pa.Array]:
@@ -75,6 +101,13 @@ def _document_columns(side: str, document: pa.Array, documents: Dimension | None
         names[1]: documents.look_up(document, "publisher_id"),
         names[2]: context.days_since_published(utc_ms, documents.look_up(document, "publish_time")),
     }
+
+
+def _document_similarities(
+    event_doc: pa.Array, ad_doc: pa.Array, aspects: DocumentAspects
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    present, place = np.unique(aspects.rows_of(event_doc), return_inverse=True)
+    return similarities(aspects.confidence[present], place, aspects.rows_of(ad_doc), aspects)
 
 
 def _as_int64(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:

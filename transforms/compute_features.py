@@ -1,29 +1,37 @@
 """The Beam pipeline of feature engineering: raw tables in, feature rows out, an Arrow table at a time.
 
-Two shuffles, however many CTR groups there are: displays meet their events by display_id, then every row's keys meet the click
-history of that key, and the counts return to the row's partition.
+Three meetings, however many features there are: displays meet their events by display_id; then every row's keys meet the click
+history of that key while its user meets the page views of that user; the answers return to the row's partition.
 """
 
-from collections.abc import Iterable, Iterator
+import uuid
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import PBegin, TaggedOutput
 
 from schemas.config import FeaturesConfig, IngestConfig, SplitConfig
 from schemas.tables import DAY_MS, Dataset
-from transforms.base_rows import SPLIT, base_rows
+from transforms.aspects import DocumentAspects, load_aspects
+from transforms.base_rows import SPLIT, base_rows, complete_rows
 from transforms.blocks import Block, cut
-from transforms.dimensions import Dimension, load
+from transforms.context import platform_code
+from transforms.dimensions import Dimension, load, save
 from transforms.displays import join_displays
-from transforms.history import add_history, answer_requests, history_requests
+from transforms.history import answer_requests as answer_click_requests
+from transforms.history import history_columns, history_requests
 from transforms.parse import Reject, empty_table, parse
 from transforms.partition import from_bytes, partition_of, scatter, to_bytes
 from transforms.sources import Source
 from transforms.split import SPLIT_NAMES
+from transforms.users import NO_VIEWS, user_number
+from transforms.users import answer_requests as answer_user_requests
 
 REJECTS, COUNTS = "rejects", "counts"
 
@@ -37,7 +45,11 @@ class FeatureJob:
         sources: Files of the tables, by role.
         ads: Path of the saved ads dimension.
         documents: Path of the saved documents dimension; None if the log has no such table.
-        partitions: How many parts the work is cut into.
+        total_documents: Its rows; 0 without.
+        aspects: Paths of the saved document aspects, by aspect name.
+        work: Folder for page views on their way.
+        partitions: How many parts the displays and the keys of each CTR group are cut into.
+        user_partitions: How many parts the users are cut into.
         ingest, features: Configuration.
         split: How to split; None makes every labelled row history, for scoring.
         with_test: Whether the displays of clicks_test are computed, too.
@@ -47,11 +59,19 @@ class FeatureJob:
     sources: dict[str, Source]
     ads: str
     documents: str | None
+    total_documents: int
+    aspects: dict[str, str]
+    work: str
     partitions: int
+    user_partitions: int
     ingest: IngestConfig
     features: FeaturesConfig
     split: SplitConfig | None
     with_test: bool = False
+
+    def load_aspects(self) -> dict[str, DocumentAspects]:
+        """Loads the document aspects, by aspect name; once a process."""
+        return {name: load_aspects(path, self.total_documents) for name, path in self.aspects.items()}
 
 
 class ComputeFeatures(beam.PTransform):
@@ -68,20 +88,30 @@ class ComputeFeatures(beam.PTransform):
     def expand(self, begin: PBegin) -> Any:
         job = self._job
         roles = ["clicks_train", "events"] + ["clicks_test"] * job.with_test
-        outputs = {role: begin | f"Read[{role}]" >> ReadTable(job.sources[role], job.ingest, job.partitions) for role in roles}
+        by_display = _ByDisplay(job.partitions)
+        outputs = {role: begin | f"Read[{role}]" >> ReadTable(job.sources[role], job.ingest, by_display) for role in roles}
         joined = (
             {role: outputs[role].rows for role in roles}
             | "MeetEvents" >> beam.CoGroupByKey()
             | "JoinDisplays" >> beam.ParDo(_JoinDisplays(job)).with_outputs(REJECTS, COUNTS, main="rows")
         )
-        counts = (
+        answers = {"rows": joined.rows}
+        answers["clicks"] = (
             joined.rows
-            | "AskHistory" >> beam.FlatMap(_ask_history, job.partitions)
+            | "AskHistory" >> beam.FlatMap(_ask_history, job)
             | "MeetHistory" >> beam.GroupByKey()
-            | "CountAsOf" >> beam.FlatMap(_count_as_of, job.features.delay_ms)
+            | "CountAsOf" >> beam.FlatMap(_count_as_of, job.features)
         )
-        rows = {"rows": joined.rows, "counts": counts} | "ReturnHome" >> beam.CoGroupByKey()
-        done = rows | "AddHistory" >> beam.Map(_add_history, job.features)
+        if "page_views" in job.sources:
+            by_user = _ByUser(job.user_partitions, job.work)
+            outputs["page_views"] = begin | "Read[page_views]" >> ReadTable(job.sources["page_views"], job.ingest, by_user)
+            requests = joined.rows | "AskUsers" >> beam.FlatMap(_ask_users, job.user_partitions)
+            answers["users"] = (
+                {"requests": requests, "views": outputs["page_views"].rows}
+                | "MeetViews" >> beam.CoGroupByKey()
+                | "LookBack" >> beam.FlatMap(_look_back, job)
+            )
+        done = answers | "ReturnHome" >> beam.CoGroupByKey() | "AddHistory" >> beam.Map(_add_history, job.features)
         parts = [*outputs.values(), joined]
         return {
             "rows": done,
@@ -91,11 +121,11 @@ class ComputeFeatures(beam.PTransform):
 
 
 class ReadTable(beam.PTransform):
-    """Reads one table's file into (partition of display_id, packed rows), with its rejects and counts beside."""
+    """Reads one table's file into what `scatter_rows` makes of its rows, with its rejects and counts beside."""
 
-    def __init__(self, source: Source, ingest: IngestConfig, partitions: int):
+    def __init__(self, source: Source, ingest: IngestConfig, scatter_rows: Callable[[pa.Table], Iterator[tuple[int, Any]]]):
         super().__init__()
-        self._source, self._ingest, self._partitions = source, ingest, partitions
+        self._source, self._ingest, self._scatter_rows = source, ingest, scatter_rows
 
     def expand(self, begin: PBegin) -> Any:
         return (
@@ -103,16 +133,54 @@ class ReadTable(beam.PTransform):
             | beam.Create([self._source])
             | "Cut" >> beam.FlatMap(cut, self._ingest.block_bytes)
             | beam.Reshuffle()
-            | "Parse" >> beam.FlatMap(_parse_block, self._partitions).with_outputs(REJECTS, COUNTS, main="rows")
+            | "Parse" >> beam.FlatMap(_parse_block, self._scatter_rows).with_outputs(REJECTS, COUNTS, main="rows")
         )
 
 
-def _parse_block(block: Block, partitions: int) -> Iterator[Any]:
+@dataclass(frozen=True)
+class _ByDisplay:
+    """Gives (partition of display_id, packed rows)."""
+
+    partitions: int
+
+    def __call__(self, rows: pa.Table) -> Iterator[tuple[int, bytes]]:
+        for number, part in scatter(rows, partition_of(rows["display_id"].to_numpy(), self.partitions)):
+            yield number, to_bytes(part)
+
+
+@dataclass(frozen=True)
+class _ByUser:
+    """Gives (partition of the user, path of a file with page views).
+
+    Page views are by far the most rows: through files their memory does not add up in the runner. A file that a failed attempt
+    left behind is never named to anybody.
+    """
+
+    partitions: int
+    work: str
+
+    def __call__(self, rows: pa.Table) -> Iterator[tuple[int, str]]:
+        views = pa.table(
+            {
+                "user": pa.array(user_number(rows["uuid"])),
+                "document_id": rows["document_id"].cast(pa.int64()),
+                "timestamp": rows["timestamp"],
+                "platform": platform_code(rows["platform"]),
+                "geo_location": rows["geo_location"],
+                "traffic_source": pc.cast(pc.subtract(rows["traffic_source"], 1), pa.int64()),
+            }
+        )
+        for number, part in scatter(views, partition_of(views["user"].to_numpy(), self.partitions)):
+            path = FileSystems.join(self.work, f"views-{number:05d}-{uuid.uuid4().hex}.arrow")
+            save(part, path)
+            yield number, path
+
+
+def _parse_block(block: Block, scatter_rows: Callable[[pa.Table], Iterator[tuple[int, Any]]]) -> Iterator[Any]:
     source = block.source
     rows, rejects = parse(block.read(), source.table, source.header, block.first_line, source.path)
     yield from _report(source.table.role, rows.num_rows + len(rejects), rejects)
-    for number, part in scatter(rows, partition_of(rows["display_id"].to_numpy(), partitions)):
-        yield number, to_bytes(part)
+    yield from scatter_rows(rows)
 
 
 def _report(role: str, rows_read: int, rejects: list[Reject]) -> Iterator[TaggedOutput]:
@@ -132,6 +200,7 @@ class _JoinDisplays(beam.DoFn):
     def setup(self) -> None:
         self._ads = Dimension(load(self._job.ads), "ad_id")
         self._documents = Dimension(load(self._job.documents), "document_id") if self._job.documents else None
+        self._aspects = self._job.load_aspects()
 
     def process(self, element: tuple[int, dict[str, Iterable[bytes]]]) -> Iterator[Any]:
         number, packed = element
@@ -146,7 +215,7 @@ class _JoinDisplays(beam.DoFn):
                 # A repeated event is one bad row, even where two tables meet the events.
                 rejects = [r for r in rejects if r.table == role or role == "clicks_train"]
                 yield from _report(role, 0, rejects)
-                found.append(base_rows(joined, self._ads, self._documents, self._job.dataset, self._job.split))
+                found.append(base_rows(joined, self._ads, self._documents, self._aspects, self._job.dataset, self._job.split))
         rows = pa.concat_tables(found).combine_chunks()
         for name, count in _describe(rows).items():
             yield TaggedOutput(COUNTS, (name, count))
@@ -167,20 +236,52 @@ def _describe(rows: pa.Table) -> dict[str, int]:
     return counts
 
 
-def _ask_history(element: tuple[int, bytes], partitions: int) -> Iterator[tuple[tuple[int, int], bytes]]:
+def _ask_history(element: tuple[int, bytes], job: FeatureJob) -> Iterator[tuple[tuple[int, int], bytes]]:
     home, packed = element
-    for key, request in history_requests(from_bytes(packed), home, partitions):
+    for key, request in history_requests(from_bytes(packed), home, job.partitions, job.load_aspects()):
         yield key, to_bytes(request)
 
 
-def _count_as_of(element: tuple[tuple[int, int], Iterable[bytes]], delay_ms: int) -> Iterator[tuple[int, bytes]]:
+def _count_as_of(element: tuple[tuple[int, int], Iterable[bytes]], features: FeaturesConfig) -> Iterator[tuple[int, bytes]]:
     (index, _), packed = element
-    for home, counts in answer_requests(index, pa.concat_tables(map(from_bytes, packed)), delay_ms):
+    for home, counts in answer_click_requests(index, pa.concat_tables(map(from_bytes, packed)), features):
         yield home, to_bytes(counts)
+
+
+_ASKED_OF_USERS = ("display_id", "timestamp", "doc_event_id", "doc_id", "event_platform", "event_geo_location")
+
+
+def _ask_users(element: tuple[int, bytes], partitions: int) -> Iterator[tuple[int, bytes]]:
+    home, packed = element
+    rows = from_bytes(packed)
+    user = user_number(rows["uuid"])
+    requests = rows.select(list(_ASKED_OF_USERS))
+    requests = requests.append_column("home", pa.array(np.full(rows.num_rows, home, np.int32)))
+    requests = requests.append_column("row", pa.array(np.arange(rows.num_rows, dtype=np.int32)))
+    requests = requests.append_column("user", pa.array(user))
+    for number, part in scatter(requests, partition_of(user, partitions)):
+        yield number, to_bytes(part)
+
+
+def _look_back(element: tuple[int, dict[str, Iterable[Any]]], job: FeatureJob) -> Iterator[tuple[int, bytes]]:
+    _, packed = element
+    requests = [from_bytes(part) for part in packed["requests"]]
+    if not requests:
+        return
+    views = pa.concat_tables([NO_VIEWS, *map(load, packed["views"])])
+    answers = answer_user_requests(
+        pa.concat_tables(requests), views, job.load_aspects(), job.features.delay_ms, job.features.history == "all"
+    )
+    for home, part in scatter(answers.drop_columns(["home"]), answers["home"].to_numpy()):
+        yield home, to_bytes(part)
 
 
 def _add_history(element: tuple[int, dict[str, Iterable[bytes]]], features: FeaturesConfig) -> tuple[int, bytes]:
     number, packed = element
-    (rows,) = packed["rows"]
-    counts = [from_bytes(part) for part in packed["counts"]]
-    return number, to_bytes(add_history(from_bytes(rows), pa.concat_tables(counts) if counts else None, features))
+    rows = from_bytes(next(iter(packed["rows"])))
+    clicks = [from_bytes(part) for part in packed["clicks"]]
+    columns = history_columns(rows, pa.concat_tables(clicks) if clicks else None, features)
+    if users := [from_bytes(part) for part in packed.get("users", ())]:
+        answers = pa.concat_tables(users).sort_by("row").drop_columns(["row"])
+        columns |= {name: answers[name] for name in answers.column_names}
+    return number, to_bytes(complete_rows(rows, columns))

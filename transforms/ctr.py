@@ -1,14 +1,43 @@
-"""As-of click-through rates: for each row, the clicks and views its group had strictly before the row's display."""
+"""Click-through rates of groups as of a row: for each row, what its group had seen strictly before it, and how sure that is."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
 # A composite key holds the group's code above and the time below this bit: 34 years of ms, and 2^23 groups a partition.
 _TIME_BITS = 40
+_FIXED_POINT = 1 << 32
+"""Confidences are added up as integers, so that the sum does not depend on the order of the rows."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What each row's group had seen; (n,) each.
+
+    Attributes:
+        clicks: Clicks.
+        views: Ads shown.
+        ads: Distinct ads shown.
+        confidence: Mean confidence over the ads shown, float64; 1 where confidences do not matter.
+    """
+
+    clicks: np.ndarray
+    views: np.ndarray
+    ads: np.ndarray
+    confidence: np.ndarray
 
 
 def count_as_of(
-    group: np.ndarray, timestamp: np.ndarray, clicked: np.ndarray, is_history: np.ndarray, delay_ms: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
+    group: np.ndarray,
+    timestamp: np.ndarray,
+    clicked: np.ndarray,
+    is_history: np.ndarray,
+    ad: np.ndarray | None = None,
+    confidence: np.ndarray | None = None,
+    *,
+    delay_ms: int = 0,
+    see_all: bool = False,
+) -> Counts:
     """Counts, for every row, the history rows of its group whose timestamp is below the row's timestamp minus `delay_ms`.
 
     Rows of the same moment do not see each other, so a row never sees its own label or its display's.
@@ -18,29 +47,49 @@ def count_as_of(
         timestamp: (n,) int64 ms, 0 <= timestamp < 2^40.
         clicked: (n,) int64, 1 for a click, else 0; read for history rows only.
         is_history: (n,) bool, the rows that are counted.
+        ad: (n,) int64; None if distinct ads do not matter, they are then 1.
+        confidence: (n,) float in [0, 1]; None if confidences do not matter.
         delay_ms: How much later than it happens a click becomes known.
-
-    Returns:
-        clicks, views: (n,) int64 each.
+        see_all: Count all history rows of the group, whatever their time.
     """
+    n = len(group)
     _, code = np.unique(group, return_inverse=True)
-    if len(code) and (code.max() >= 1 << (63 - _TIME_BITS) or timestamp.max() >= 1 << _TIME_BITS):
+    if n and (code.max() >= 1 << (63 - _TIME_BITS) or timestamp.max() >= 1 << _TIME_BITS):
         raise OverflowError(f"too many groups or too late a time for one partition. Received: {code.max() + 1} groups")
     base = code.astype(np.int64) << _TIME_BITS
     history = np.flatnonzero(is_history)
     moments = base[history] + timestamp[history]
     order = np.argsort(moments, kind="stable")
-    moments = moments[order]
-    clicks_before = np.concatenate([[0], np.cumsum(clicked[history][order])])
+    moments, history = moments[order], history[order]
     first = np.searchsorted(moments, base)
-    end = np.searchsorted(moments, base + np.maximum(timestamp - delay_ms, 0))
-    return clicks_before[end] - clicks_before[first], end - first
+    end = np.searchsorted(moments, base + (1 << _TIME_BITS) if see_all else base + np.maximum(timestamp - delay_ms, 0))
+
+    def total(values: np.ndarray) -> np.ndarray:
+        before = np.concatenate([[0], np.cumsum(values)])
+        return before[end] - before[first]
+
+    views = end - first
+    ads, mean = np.ones(n, np.int64), np.ones(n)
+    if ad is not None:
+        ads = total(_is_first(code[history], ad[history]))
+    if confidence is not None:
+        fixed = np.rint(confidence[history].astype(np.float64) * _FIXED_POINT).astype(np.int64)
+        mean = total(fixed) / _FIXED_POINT / np.maximum(views, 1)
+    return Counts(total(clicked[history]), views, ads, mean)
 
 
-def rate(
-    clicks: np.ndarray, views: np.ndarray, prior: np.ndarray, prior_views: float, min_views: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The groups' CTR where they have more than `min_views` views, (clicks + prior_views * prior) / (views + prior_views).
+def _is_first(group: np.ndarray, ad: np.ndarray) -> np.ndarray:
+    """1 for the first row of each (group, ad), else 0. (n,) each."""
+    order = np.lexsort([ad, group])  # stable: of one pair, the first in time stays first
+    new = np.ones(len(order), np.int64)
+    new[1:] = (np.diff(group[order]) != 0) | (np.diff(ad[order]) != 0)
+    first = np.empty(len(order), np.int64)
+    first[order] = new
+    return first
+
+
+def rate(clicks: np.ndarray, views: np.ndarray, prior: np.ndarray, prior_views: float) -> np.ndarray:
+    """(clicks + prior_views * prior) / (views + prior_views), (n,) float64.
 
     This is the posterior mean under a Beta prior of `prior_views` views; without one (0) it is clicks / views.
 
@@ -48,10 +97,15 @@ def rate(
         clicks, views: (n,) int64.
         prior: (n,) float64, the CTR to expect of a group without history.
         prior_views: How many views the prior is worth.
-        min_views: See above.
-
-    Returns:
-        The rate, (n,) float32, and whether it is missing, (n,) bool.
     """
-    value = (clicks + prior_views * prior) / np.maximum(views + prior_views, 1e-9)
-    return value.astype(np.float32), views <= min_views
+    return (clicks + prior_views * prior) / np.maximum(views + prior_views, 1e-9)
+
+
+def rate_confidence(views: np.ndarray, full_views: int) -> np.ndarray:
+    """ln(1 + views) / log2(1 + full_views) up to `full_views`, from there on 1: NVIDIA's formula, with its two bases.
+
+    Args:
+        views: (n,) views, or views per ad.
+        full_views: Views that give full confidence.
+    """
+    return np.where(views >= full_views, 1.0, np.log1p(views) / np.log2(1 + full_views))

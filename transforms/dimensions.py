@@ -47,11 +47,12 @@ def drop_repeated(rows: pa.Table, keys: tuple[str, ...], table: str) -> tuple[pa
 
     Args:
         rows: A table with `LINE`.
-        keys: Its integer columns that together must be unique.
+        keys: Its columns that together must be unique.
         table: Role of the table, for the rejects.
     """
-    order = np.lexsort([rows[LINE].to_numpy(), *(rows[key].to_numpy() for key in reversed(keys))])
-    ordered = [rows[key].to_numpy()[order] for key in keys]
+    codes = {key: _codes(rows[key]) for key in keys}
+    order = np.lexsort([rows[LINE].to_numpy(), *(codes[key] for key in reversed(keys))])
+    ordered = [codes[key][order] for key in keys]
     repeated = np.zeros(rows.num_rows, bool)
     if rows.num_rows:
         repeated[order[1:]] = np.logical_and.reduce([column[1:] == column[:-1] for column in ordered])
@@ -60,6 +61,12 @@ def drop_repeated(rows: pa.Table, keys: tuple[str, ...], table: str) -> tuple[pa
     bad = rows.filter(pa.array(repeated)).select([*keys, LINE]).to_pylist()
     rejects = [Reject(table, row[LINE], "repeats " + " ".join(f"{key} {row[key]}" for key in keys)) for row in bad]
     return rows.filter(pa.array(~repeated)), rejects
+
+
+def _codes(column: pa.ChunkedArray) -> np.ndarray:
+    if pa.types.is_integer(column.type):
+        return column.to_numpy()
+    return column.combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
 
 
 def save(rows: pa.Table, path: str) -> None:

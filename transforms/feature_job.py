@@ -5,13 +5,21 @@ import logging
 from apache_beam.io.filesystems import FileSystems
 
 from schemas.config import FeaturesConfig, IngestConfig, SplitConfig
+from schemas.features import ASPECTS
 from schemas.tables import Dataset
 from transforms.compute_features import FeatureJob
 from transforms.dimensions import drop_repeated, load_table, save
 from transforms.parse import Reject
-from transforms.sources import find_sources, missing_features
+from transforms.sources import Source, find_sources, missing_features
 
 _log = logging.getLogger(__name__)
+
+_SMALL_TABLES = {
+    "promoted_content": ("ad_id",),
+    "documents_meta": ("document_id",),
+    **{aspect.table: ("document_id", aspect.id_column) for aspect in ASPECTS},
+}
+"""Tables that every worker holds, with the columns that identify a row."""
 
 _COMPRESSION = 5
 """How much larger CSV text is than its compressed file, roughly."""
@@ -47,23 +55,38 @@ def plan(
         _log.warning("table %s is absent, so these features are missing: %s", role, ", ".join(names))
     rejects: list[Reject] = []
     counts: list[tuple[str, int]] = []
-    paths: dict[str, str | None] = {"promoted_content": None, "documents_meta": None}
-    for role in paths:
+    saved: dict[str, tuple[str, int]] = {}
+    for role, key in _SMALL_TABLES.items():
         if role in sources:
             rows, bad = load_table(sources[role], ingest.block_bytes)
             counts.append((f"rows/{role}", rows.num_rows + len(bad)))
-            (key, *_) = (column.name for column in dataset.table(role).columns)
-            rows, repeated = drop_repeated(rows, (key,), role)
+            rows, repeated = drop_repeated(rows, key, role)
             bad += repeated
             counts.append((f"bad/{role}", len(bad)))
             rejects += bad
             path = FileSystems.join(work, f"{role}.arrow")
             save(rows, path)
-            paths[role] = path
+            saved[role] = path, rows.num_rows
+    documents, total_documents = saved.get("documents_meta", (None, 0))
     big = ["clicks_train", "events"] + ["clicks_test"] * with_test
-    text_bytes = sum(sources[role].size_bytes * (1 if sources[role].is_plain else _COMPRESSION) for role in big)
-    partitions = 1 + text_bytes // features.partition_bytes
-    ads = paths["promoted_content"]
-    assert ads is not None  # find_sources saw to it: the table is required
-    job = FeatureJob(dataset, sources, ads, paths["documents_meta"], partitions, ingest, features, split, with_test)
+    job = FeatureJob(
+        dataset,
+        sources,
+        ads=saved["promoted_content"][0],
+        documents=documents,
+        total_documents=total_documents,
+        aspects={aspect.name: saved[aspect.table][0] for aspect in ASPECTS if aspect.table in saved},
+        work=work,
+        partitions=1 + _text_bytes(sources, big) // features.partition_bytes,
+        user_partitions=1 + _text_bytes(sources, ["page_views"]) // features.partition_bytes,
+        ingest=ingest,
+        features=features,
+        split=split,
+        with_test=with_test,
+    )
     return job, rejects, counts
+
+
+def _text_bytes(sources: dict[str, Source], roles: list[str]) -> int:
+    found = [sources[role] for role in roles if role in sources]
+    return sum(source.size_bytes * (1 if source.is_plain else _COMPRESSION) for source in found)

@@ -7,93 +7,180 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.config import FeaturesConfig
-from schemas.features import CTR_GROUPS
+from schemas.features import CTR_GROUPS, CtrGroup
+from transforms.aspects import DocumentAspects, explode
 from transforms.base_rows import SPLIT
-from transforms.ctr import count_as_of, rate
-from transforms.examples import arrow_schema
-from transforms.partition import partition_of, scatter
+from transforms.ctr import count_as_of, rate, rate_confidence
+from transforms.partition import mix, partition_of, scatter
 from transforms.split import TRAIN
 
 POPULARITY_GROUP = "pop_ad_id"
 """The CTR group by which the popularity baseline ranks."""
 
 
-def history_requests(rows: pa.Table, home: int, partitions: int) -> Iterator[tuple[tuple[int, int], pa.Table]]:
+def history_requests(
+    rows: pa.Table, home: int, partitions: int, aspects: dict[str, DocumentAspects]
+) -> Iterator[tuple[tuple[int, int], pa.Table]]:
     """Splits off, for every CTR group, what its counting needs, by the partition of the group's key.
 
     Args:
         rows: Base rows of one partition.
         home: Its number, to which the counts must return.
+        partitions: How many partitions the keys of one group have.
+        aspects: By aspect name; a group of an absent one asks nothing.
 
     Yields:
-        ((index of the CTR group, partition of the key), table of `home`, `row`, `key`, `timestamp`, `clicked`, `is_history`).
+        ((index of the CTR group, partition of the key), one row for each key that a row has: `home`, `row`, `key`,
+        `country` and `aspect` (together the group), `confidence` of the aspect, `ad`, `ads_per_display`, `timestamp`,
+        `clicked`, `is_history`).
     """
-    is_history = np.equal(rows[SPLIT].to_numpy(), TRAIN)
     request = pa.table(
         {
-            "home": pa.array(np.full(rows.num_rows, home)),
-            "row": pa.array(np.arange(rows.num_rows)),
+            "home": pa.array(np.full(rows.num_rows, home, np.int32)),
+            "row": pa.array(np.arange(rows.num_rows, dtype=np.int32)),
+            "ad": rows["ad_id"],
+            "ads_per_display": rows["ads_per_display"].cast(pa.int16()),
             "timestamp": rows["timestamp"],
-            "clicked": pc.fill_null(rows["label"], 0),
-            "is_history": pa.array(is_history),
+            "clicked": pc.fill_null(rows["label"], 0).cast(pa.int8()),
+            "is_history": pa.array(np.equal(rows[SPLIT].to_numpy(), TRAIN)),
         }
     )
+    document_rows = {name: table.rows_of(rows["doc_id"].combine_chunks()) for name, table in aspects.items()}
     for index, group in enumerate(CTR_GROUPS):
-        (name,) = group.key
-        keyed = request.append_column("key", rows[name]).filter(pc.is_valid(rows[name]))
-        for number, part in scatter(keyed, partition_of(keyed["key"].to_numpy(), partitions)):
+        if group.aspect and group.aspect not in aspects:
+            continue
+        key, country, valid = _key(rows, group.key)
+        places = np.flatnonzero(valid)
+        code, confidence = np.zeros(len(places), np.int32), np.ones(len(places), np.float32)
+        if group.aspect:
+            at, code, confidence = explode(aspects[group.aspect], document_rows[group.aspect][places])
+            places = places[at]
+        keyed = request.take(pa.array(places))
+        for name, values in (("key", key[places]), ("country", country[places]), ("aspect", code), ("confidence", confidence)):
+            keyed = keyed.append_column(name, pa.array(values))
+        numbers = partition_of(mix(key[places]).view(np.int64) ^ country[places] ^ code, partitions)
+        for number, part in scatter(keyed, numbers):
             yield (index, number), part
 
 
-def answer_requests(index: int, requests: pa.Table, delay_ms: int) -> Iterator[tuple[int, pa.Table]]:
-    """Counts as of every row of one partition of one CTR group's keys.
+def answer_requests(index: int, requests: pa.Table, features: FeaturesConfig) -> Iterator[tuple[int, pa.Table]]:
+    """Computes the CTR of every row's group as of the row, for one partition of one CTR group's keys.
 
     Yields:
-        (home, table of `group`, `row`, `clicks`, `views`).
+        (home, rows that have more than the group's least views: `group`, `row`, `aspect`, `clicks`, `views`, `rate`, and `weight`,
+        the confidence in the rate). Of the popularity's group also rows without views, as it has no threshold.
     """
-    clicks, views = count_as_of(
-        requests["key"].to_numpy(),
+    group = CTR_GROUPS[index]
+    confidence = requests["confidence"].to_numpy().astype(np.float64)
+    counts = count_as_of(
+        _group_codes(*(requests[name].to_numpy() for name in ("key", "country", "aspect"))),
         requests["timestamp"].to_numpy(),
-        requests["clicked"].to_numpy(),
+        requests["clicked"].to_numpy().astype(np.int64),
         requests["is_history"].to_numpy(),
-        delay_ms,
+        requests["ad"].to_numpy() if group.per_ad else None,
+        confidence if group.aspect else None,
+        delay_ms=features.delay_ms,
+        see_all=features.history == "all",
     )
-    counts = pa.table(
+    prior = 1.0 / requests["ads_per_display"].to_numpy()  # one ad of each display is clicked
+    sureness = rate_confidence(counts.views / np.maximum(counts.ads, 1), features.ctr_full_confidence_views)
+    answers = pa.table(
         {
             "group": pa.array(np.full(requests.num_rows, index, np.int8)),
+            "home": requests["home"],
             "row": requests["row"],
-            "clicks": pa.array(clicks),
-            "views": pa.array(views),
+            "aspect": requests["aspect"],
+            "clicks": pa.array(counts.clicks),
+            "views": pa.array(counts.views),
+            "rate": pa.array(rate(counts.clicks, counts.views, prior, features.ctr_prior_views)),
+            "weight": pa.array(sureness * counts.confidence * confidence),
         }
     )
-    yield from scatter(counts, requests["home"].to_numpy())
+    least = -1 if group.feature == POPULARITY_GROUP else min_views(group, features)
+    answers = answers.filter(pa.array(counts.views > least))
+    yield from scatter(answers.drop_columns(["home"]), answers["home"].to_numpy())
 
 
-def add_history(rows: pa.Table, counts: pa.Table | None, features: FeaturesConfig) -> pa.Table:
-    """Adds the CTR features and the popularity score to base rows.
+def min_views(group: CtrGroup, features: FeaturesConfig) -> int:
+    """The views above which a group's CTR is not missing."""
+    return features.ctr_min_views.get(group.feature, group.min_views)
+
+
+def history_columns(rows: pa.Table, answers: pa.Table | None, features: FeaturesConfig) -> dict[str, pa.Array]:
+    """Builds the CTR features and the popularity score.
+
+    Over several aspects of the ad's document with rates r_i and weights w_i (confidence in the rate, times the aspect's mean
+    confidence over the group's history, times the document's confidence in it), the CTR is sum(r_i w_i) / sum(w_i) and its
+    confidence max(w_i).
 
     Args:
         rows: Base rows of one partition.
-        counts: The answers to its requests; None if there were none.
-
-    Returns:
-        Rows in `arrow_schema()`, with `SPLIT` behind.
+        answers: The answers to its requests; None if there were none.
     """
-    clicks = np.zeros((len(CTR_GROUPS), rows.num_rows), np.int64)
-    views = np.zeros_like(clicks)
-    if counts is not None:
-        where = counts["group"].to_numpy(), counts["row"].to_numpy()
-        clicks[where], views[where] = counts["clicks"].to_numpy(), counts["views"].to_numpy()
-    columns = {name: rows[name] for name in rows.column_names}
-    prior = 1.0 / rows["ads_per_display"].to_numpy()  # one ad of each display is clicked
+    n = rows.num_rows
+    columns: dict[str, pa.Array] = {}
+    clicks, views = np.zeros(n, np.int64), np.zeros(n, np.int64)
     for index, group in enumerate(CTR_GROUPS):
-        value, missing = rate(clicks[index], views[index], prior, features.ctr_prior_views, group.min_views)
-        columns[group.feature] = pa.array(value, mask=missing)
-        if group.views_feature:
-            columns[group.views_feature] = pa.array(views[index], mask=missing)
-        if group.feature == POPULARITY_GROUP:
-            smooth, _ = rate(clicks[index], views[index], prior, features.popularity_prior_views, min_views=-1)
-            columns["popularity"] = pa.array(smooth)
-    schema = arrow_schema()
-    table = pa.table([columns[name] for name in schema.names], names=schema.names).cast(schema)
-    return table.append_column(SPLIT, rows[SPLIT])
+        mine = answers.filter(pc.equal(answers["group"], pa.scalar(index, pa.int8()))) if answers is not None else None
+        if mine is not None and group.feature == POPULARITY_GROUP:
+            at = mine["row"].to_numpy()
+            clicks[at], views[at] = mine["clicks"].to_numpy(), mine["views"].to_numpy()
+            mine = mine.filter(pc.greater(mine["views"], min_views(group, features)))
+        columns |= _group_columns(group, mine, n)
+    prior = 1.0 / rows["ads_per_display"].to_numpy()
+    columns["popularity"] = pa.array(rate(clicks, views, prior, features.popularity_prior_views), pa.float32())
+    return columns
+
+
+def _group_columns(group: CtrGroup, answers: pa.Table | None, n: int) -> dict[str, pa.Array]:
+    value, confidence, views = np.zeros(n), np.zeros(n), np.zeros(n, np.int64)
+    missing = np.ones(n, bool)
+    if answers is not None and answers.num_rows:
+        # A fixed order, so that the sums are the same however the work was cut.
+        order = np.lexsort([answers["aspect"].to_numpy(), answers["row"].to_numpy()])
+        row = answers["row"].to_numpy()[order]
+        rates, weights = answers["rate"].to_numpy()[order], answers["weight"].to_numpy()[order]
+        at, start = np.unique(row, return_index=True)
+        total = np.add.reduceat(weights, start)
+        single = np.diff(np.append(start, len(row))) == 1
+        value[at] = np.where(single, rates[start], np.add.reduceat(rates * weights, start) / np.where(total > 0, total, 1.0))
+        confidence[at] = np.maximum.reduceat(weights, start)
+        views[at] = answers["views"].to_numpy()[order][start]
+        missing[at] = False
+    columns = {
+        group.feature: pa.array(value.astype(np.float32), mask=missing),
+        f"{group.feature}_conf": pa.array(confidence.astype(np.float32), mask=missing),
+        f"{group.feature}_conf_multipl": pa.array((value * confidence).astype(np.float32), mask=missing),
+    }
+    if group.views_feature:
+        columns[group.views_feature] = pa.array(views, mask=missing)
+    return columns
+
+
+def _group_codes(*keys: np.ndarray) -> np.ndarray:
+    """Numbers the distinct combinations of integers, (n,) each; exact, whatever their size."""
+    codes = np.zeros(len(keys[0]), np.int64)
+    for key in keys:
+        _, code = np.unique(key, return_inverse=True)
+        _, codes = np.unique(codes * (int(code.max(initial=0)) + 1) + code, return_inverse=True)
+    return codes
+
+
+def _key(rows: pa.Table, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each row's key columns as integers, exact: up to two ids in one, a country in another; and whether none is null."""
+    ids, country, valid = np.zeros(rows.num_rows, np.int64), np.zeros(rows.num_rows, np.int64), np.ones(rows.num_rows, bool)
+    for name in names:
+        column = rows[name]
+        valid &= column.is_valid().to_numpy()
+        if pa.types.is_string(column.type):
+            country = _two_characters(column)
+        else:
+            ids = (ids << 32) + pc.fill_null(column, 0).to_numpy()  # ids are below 2^31
+    return ids, country, valid
+
+
+def _two_characters(column: pa.ChunkedArray) -> np.ndarray:
+    encoded = column.combine_chunks().dictionary_encode()
+    texts = encoded.dictionary.to_pylist()
+    numbers = [sum(ord(character) << (21 * place) for place, character in enumerate(text)) for text in texts]
+    return np.array([*numbers, 0], np.int64)[encoded.indices.fill_null(len(numbers)).to_numpy()]
