@@ -146,6 +146,8 @@ def _locked(paths: RootPaths) -> Iterator[None]:
 
 
 def _make_root(root: Path) -> None:
+    if set(str(root)) & set("*?[]"):
+        raise ConfigError(f"--root: its path must be free of * ? [ and ], which TFX takes for a pattern. Received: {root}")
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -40,6 +40,8 @@ def random_rows(displays: int, seed: int = 0, missing: float = 0.2) -> pa.Table:
             value = rng.uniform(0, 1, rows).astype(np.float32)
         else:
             value = rng.integers(0, 500, rows)
+        if feature.kind == "ids":
+            value = _lists(value, rng.integers(1, feature.hotness + 1, rows), rng)
         if feature.level == "request":
             value = value[starts][display - 1]
         data[feature.name] = value
@@ -50,3 +52,10 @@ def random_rows(displays: int, seed: int = 0, missing: float = 0.2) -> pa.Table:
     data["ad_id"] = np.arange(rows) % 997
     schema = arrow_schema()
     return pa.table([pa.array(data[f.name], f.type, mask=nulls.get(f.name)) for f in schema], schema=schema)
+
+
+def _lists(pool: np.ndarray, lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Returns an array of lists of values of the pool."""
+    lists = np.empty(len(lengths), object)
+    lists[:] = [list(pool[rng.integers(0, len(pool), length)]) for length in lengths]
+    return lists

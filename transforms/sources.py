@@ -1,7 +1,9 @@
 """Finds the files of the raw tables and checks, before any work, that each can be read: present, not empty, headers complete."""
 
+import glob
 import gzip
 import hashlib
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -113,7 +115,7 @@ def open_text(path: str) -> Iterator[IO[bytes]]:
                 members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX/")]
                 if len(members) != 1:
                     raise InputDataError(f"{path}: expected one file in the archive. Received: {len(members)}")
-                with archive.open(members[0]) as member:
+                with _open_member(archive, members[0], path) as member:
                     yield member
         else:
             yield raw
@@ -125,6 +127,13 @@ def open_text(path: str) -> Iterator[IO[bytes]]:
         raw.close()
 
 
+def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> IO[bytes]:
+    try:
+        return archive.open(member)
+    except RuntimeError as error:  # encrypted, or packed by a method that Python lacks
+        raise InputDataError(f"{path}: cannot be unpacked: {str(error)[:200]}") from error
+
+
 def _offset(raw: Any) -> int:
     try:
         return raw.tell()
@@ -134,7 +143,9 @@ def _offset(raw: Any) -> int:
 
 def _list(data: str) -> dict[str, int]:
     try:
-        found = FileSystems.match([FileSystems.join(data, "*")])[0].metadata_list
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # Beam turns an escaped "[" into a pattern that Python frowns at
+            found = FileSystems.match([FileSystems.join(glob.escape(data), "*")])[0].metadata_list
     except Exception as error:
         raise InputDataError(f"{data}: cannot be listed: {str(error).splitlines()[0]}") from error
     if not found:

@@ -85,7 +85,7 @@ TOO_HIGH = (
 )
 TOO_LOW = (
     {group.feature: -0.01 for group in features.CTR_GROUPS}
-    | {f.name: -1 for f in features.FEATURES if f.dtype == "int64"}
+    | {f.name: [-1] if f.kind == "ids" else -1 for f in features.FEATURES if f.dtype == "int64"}
     | {"display_id": -1, "timestamp": -1, "label": -1, "ads_per_display": 0}
 )
 NOT_A_NUMBER = {name: float("nan") for name, dtype in features.columns().items() if dtype == "float32"}

@@ -6,17 +6,25 @@ from types import SimpleNamespace
 
 import pytest
 
+from schemas import features
 from tests.rows import random_rows
 from tests.transformed import run_transform
 
-# Few features and small tables: graphs are built in a second.
-ENCODING = {
-    "max_buckets": 50,
-    "drop": [
-        *("doc_event_source_id", "doc_event_publisher_id", "event_country_state", "event_geo_location", "event_hour"),
-        *("doc_id", "ad_advertiser", "doc_ad_source_id", "doc_ad_publisher_id", "pop_source_id", "pop_publisher_id"),
-    ],
-}
+# Few features, of every kind, and small tables: graphs are built in a second.
+KEPT = (
+    *(
+        "doc_event_id",
+        "event_country",
+        "event_platform",
+        "event_weekend",
+        "ad_id",
+        "doc_ad_topic_id",
+        "doc_views",
+        "pop_document_id",
+    ),
+    *("pop_ad_id", "ad_views", "pop_advertiser_id", "pop_campaign_id", "doc_ad_days_since_published"),
+)
+ENCODING = {"max_buckets": 50, "drop": [f.name for f in features.FEATURES if f.is_input and f.name not in KEPT]}
 MODEL = {"hidden_units": [16, 8], "max_embedding_dim": 4}
 TRAINER = {
     "global_batch_size": 128,

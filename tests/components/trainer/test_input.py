@@ -26,7 +26,7 @@ def rows(batch):
     """The real rows of a batch, as a list of tuples."""
     keep = batch.weight.numpy() > 0
     columns = [batch.label.numpy(), *(batch.features[name].numpy() for name in sorted(batch.features))]
-    return [tuple(float(c[i]) for c in columns) for i in np.flatnonzero(keep)]
+    return [tuple(float(value) for c in columns for value in np.ravel(c[i])) for i in np.flatnonzero(keep)]
 
 
 def read(files, spec, size, **more):

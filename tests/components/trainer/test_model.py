@@ -106,7 +106,7 @@ def test_the_seed_determines_the_initial_weights():
 def test_number_of_parameters_of_the_full_model():
     """Wide: a bias, buckets, numbers; deep: 5 x 1024 over the concatenation. Counted by hand from the feature table."""
     model = build_model(features.model_inputs(max_buckets=7, max_embedding_dim=2), ModelConfig())
-    ids, indicators, numbers = 11, 3 + 6 + 2, 10
+    ids, indicators, numbers = 11 + 6, 6 + 3 + 3 + 2 + 2, 32
     assert model.wide.count_params() == 1 + ids * 7 + indicators + numbers
     width = ids * 2 + indicators + numbers
     assert model.deep.count_params() == ids * 7 * 2 + width * 1024 + 1024 + 4 * (1024 * 1024 + 1024) + 1024 + 1
