@@ -32,7 +32,8 @@ _NOTHING_KNOWN: Row = defaultdict(lambda: None)
 def features_of(folder: Path, config: FeaturesConfig, split: SplitConfig) -> list[Row]:
     """Returns all columns of every valid row of clicks_train, with its split as `_split`, by display_id and ad_id.
 
-    A missing value is None. Of `split` only the days are understood.
+    A missing value is None. Of `split` only the days are understood. Every display must have distinct ads and one
+    click: others are not recognised as bad.
     """
     log = Log(folder)
     rows = [base_row(log, click, split) for click in log.clicks]
@@ -278,14 +279,15 @@ def strongest(confidences: dict[Any, float], most: int) -> list[Any] | None:
 # History
 
 
-def sees(row: Row, timestamp: int, config: FeaturesConfig) -> bool:
-    """Whether the row sees what happened at that time."""
-    return config.history == "all" or timestamp < row["timestamp"] - config.delay_ms
+def horizon(row: Row, config: FeaturesConfig) -> float:
+    """The row sees what happened strictly before this."""
+    return math.inf if config.history == "all" else row["timestamp"] - config.delay_ms
 
 
 def user_features(log: Log, row: Row, config: FeaturesConfig) -> Row:
     """Number of views of the user, whether the ad's document is among them, and how similar they are to it."""
-    viewed = [view["document_id"] for view in log.views.get(row["uuid"], []) if sees(row, view["timestamp"], config)]
+    until = horizon(row, config)
+    viewed = [view["document_id"] for view in log.views.get(row["uuid"], []) if view["timestamp"] < until]
     found: Row = {
         "user_views": len(viewed),
         "user_has_already_viewed_doc": None if row["doc_id"] is None else int(row["doc_id"] in viewed),
@@ -389,9 +391,10 @@ def keys_of(log: Log, row: Row, group: CtrGroup) -> dict[Key, float]:
 def ctr_features(log: Log, row: Row, group: CtrGroup, by_key: dict[Key, list[Past]], config: FeaturesConfig) -> Row:
     """A group's CTR, its confidence, their product and the group's views."""
     threshold = config.ctr_min_views.get(group.feature, group.min_views)
+    until = horizon(row, config)
     enough = []
     for key, confidence in keys_of(log, row, group).items():
-        counts = count([past for past in by_key.get(key, []) if sees(row, past.row["timestamp"], config)])
+        counts = count([past for past in by_key.get(key, []) if past.row["timestamp"] < until])
         if counts.views > threshold:
             enough.append((counts, confidence))
     combine = combined_over_aspects if group.aspect else single
@@ -425,7 +428,7 @@ def single(found: Found, row: Row, group: CtrGroup, config: FeaturesConfig) -> t
 def combined_over_aspects(found: Found, row: Row, group: CtrGroup, config: FeaturesConfig) -> tuple[float | None, float | None]:
     """The mean CTR of the aspects, weighted by group confidence * mean confidence of the group * the document's confidence."""
     weights = [ctr_confidence(counts, group, config) * counts.mean_confidence * confidence for counts, confidence in found]
-    if not sum(weights):  # the definition is silent: 0 / 0
+    if not sum(weights):  # confidences of 0 only
         return None, None
     rates = [smoothed(counts, row, config.ctr_prior_views) for counts, _ in found]
     return sum(rate * weight for rate, weight in zip(rates, weights, strict=True)) / sum(weights), max(weights)
@@ -445,5 +448,6 @@ def smoothed(counts: Counts, row: Row, prior_views: float) -> float:
 
 def popularity(row: Row, history: Iterable[Row], config: FeaturesConfig) -> float:
     """The smoothed CTR of the ad, never missing."""
-    same_ad = [Past(r, 1.0) for r in history if r["ad_id"] == row["ad_id"] and sees(row, r["timestamp"], config)]
+    until = horizon(row, config)
+    same_ad = [Past(r, 1.0) for r in history if r["ad_id"] == row["ad_id"] and r["timestamp"] < until]
     return smoothed(count(same_ad), row, config.popularity_prior_views)

@@ -331,6 +331,11 @@ def test_ctr_of_aspects(row):
     assert value_conf_product(row(4, 10, settings()), "pop_entity_id") == [None] * 3
 
 
+def test_ctr_of_aspects_of_no_confidence_is_missing(row):
+    found = row(4, 10, settings(), documents_categories=[(200, 1, 0.0), (201, 1, 0.5)])
+    assert value_conf_product(found, "pop_category_id") == [None] * 3
+
+
 def test_popularity(row):
     config = FeaturesConfig(popularity_prior_views=6)
     assert row(1, 10, config)["popularity"] == pytest.approx(1 / 2)

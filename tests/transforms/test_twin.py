@@ -19,6 +19,7 @@ from tests.transforms.test_compute_features import compute
 HOUR = DAY // 24
 SIZES = {"displays": 150, "users": 60, "documents": 80, "ads": 40, "page_views": 1500}
 RTOL, ATOL = 1e-5, 1e-6
+SPLITS = SplitConfig(eval_days=(5, 10))  # days 11 and 12 in neither
 
 LOW_THRESHOLDS = {group.feature: i % 2 for i, group in enumerate(CTR_GROUPS)}
 CONFIGS = {
@@ -53,8 +54,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, str], tuple[
     @functools.cache
     def both(seed: int, name: str) -> tuple[list[Row], list[Row]]:
         work = tmp_path_factory.mktemp("run") / "work"
-        found, _, _ = compute(log(seed), work, SplitConfig(), CONFIGS[name], block_bytes=4096, partitions=1 + 2 * seed)
-        return found.to_pylist(), features_of(log(seed), CONFIGS[name], SplitConfig())
+        found, _, _ = compute(log(seed), work, SPLITS, CONFIGS[name], block_bytes=4096, partitions=1 + 2 * seed)
+        return found.to_pylist(), features_of(log(seed), CONFIGS[name], SPLITS)
 
     return both
 
@@ -95,18 +96,26 @@ def same(name: str, found: Any, expected: Any) -> bool:
 
 # What makes a synthetic log nastier
 
+SAME_CONFIDENCES = ("{:.1f}", "{:.1f}000000001")
+"""Rounded confidences, of which those that round to the same are the same in single precision."""
+
 
 def roughen(folder: Path, seed: int) -> Path:
-    """Makes moments, confidences and rows coincide, blanks cells, forgets ads, and gives aspects that tell nothing."""
+    """Makes moments, confidences and rows coincide, blanks and fills cells, forgets ads, adds aspects that tell nothing."""
     rng = random.Random(seed)
     tables = {table.role: read(folder, table.role) for table in OUTBRAIN.tables}
     for role in ("events", "page_views"):
         tables[role] = [coarse(rng, role, row) for row in tables[role]]
+    tables["page_views"] += [[*row[:-1], rng.choice("123")] for row in rng.sample(tables["page_views"], 500)]
     ads = tables["promoted_content"]
     tables["promoted_content"] = [*ads[3:], [ads[-1][0], *ads[-2][1:]]]  # three are unknown, one repeats
+    tables["documents_meta"] = [described(rng, row) for row in tables["documents_meta"]]
     documents = sorted({row[0] for row in tables["documents_meta"]} | {row[1] for row in ads})
     for aspect in ASPECTS:
-        rows = [[document, x, f"{max(0.1, float(confidence)):.1f}"] for document, x, confidence in tables[aspect.table]]
+        rows = [
+            [document, x, rng.choice(SAME_CONFIDENCES).format(min(0.9, float(confidence)))]
+            for document, x, confidence in tables[aspect.table]
+        ]
         repeats = [[document, x, "0.95"] for document, x, _ in rng.sample(rows, len(rows) // 5)]
         ubiquitous = "0" * 32 if aspect.dtype == "string" else 99_999
         some = rng.sample(documents, len(tables["documents_meta"]))
@@ -128,3 +137,11 @@ def coarse(rng: random.Random, role: str, row: list[str]) -> list[str]:
     if rng.random() < 0.1:
         cells[rng.choice([column.name for column in OUTBRAIN.table(role).columns if column.nullable])] = ""
     return list(cells.values())
+
+
+def described(rng: random.Random, row: list[str]) -> list[str]:
+    """The document, mostly with a publisher and a publish time in the days of the log, ten years before or between."""
+    document, source, _, _ = row
+    publisher = rng.choice(["", "1", "2", "3"])
+    published = rng.choice(["", "2016-06-{:02}", "2006-06-{:02}", "2015-12-{:02}"])
+    return [document, source, publisher, published and f"{published.format(rng.randint(10, 30))} 12:34:56.5"]
