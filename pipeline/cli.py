@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done; 2 usage or config; 3 bad input data; 4 ran, but the model was not blessed; "
-    "5 a remote service failed; 75 transient, run again.",
+    "5 a remote service failed; 75 transient, run again; 130 or 143 stopped by SIGINT or SIGTERM.",
 )
 config_app = typer.Typer(help="Show the configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")

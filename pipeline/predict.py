@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pyarrow import csv, parquet
 
 from pipeline.noise import log_to
 from schemas.config import FeaturesConfig, IngestConfig
-from schemas.errors import ConfigError, InputDataError
+from schemas.errors import ConfigError, InputDataError, recover
 from schemas.serving import EXAMPLES, FEATURES_FILE, SCORE, SERVING_DEFAULT
 from schemas.tables import OUTBRAIN
 
@@ -47,7 +48,11 @@ def predict(model: Path, data: Path, out: Path, *, submission: bool, verbose: bo
         raise ConfigError(f"OUT must end in .csv{'' if submission else ' or .parquet'}. Received: {out.name!r}")
     if not out.parent.is_dir():
         raise ConfigError(f"{out.parent}: no such folder")
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as work, log_to(Path(work) / "log.txt", verbose):
+    with (
+        _file_errors(out),
+        tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as work,
+        log_to(Path(work) / "log.txt", verbose),
+    ):
         scored = pa.concat_tables(_score(version, batch) for batch in _batches(version, data, work))
         scored = scored.take(pc.sort_indices(scored, _RANKED))
         aside = str(Path(work) / out.name)
@@ -60,6 +65,16 @@ def predict(model: Path, data: Path, out: Path, *, submission: bool, verbose: bo
         os.replace(aside, out)
     displays = len(pc.unique(scored["display_id"]))
     return {"rows": scored.num_rows, "displays": displays, "version": version.name, "path": str(out)}
+
+
+@contextmanager
+def _file_errors(out: Path) -> Iterator[None]:
+    """Makes errors of the file system one line: the scores and all that is in between are written beside `out`."""
+    try:
+        yield
+    except OSError as error:
+        known = recover(error, str(out.parent))
+        raise known or ConfigError(f"{out}: cannot be written: {error.strerror or error}") from error
 
 
 def _version(model: Path) -> Path:
@@ -120,10 +135,10 @@ def _from_tables(version: Path, data: Path, work: str) -> Iterator[pa.Table]:
 def _keep(element: tuple[int, bytes], work: str, split: int | None) -> None:
     from transforms.base_rows import SPLIT
     from transforms.dimensions import save
-    from transforms.partition import from_bytes
+    from transforms.partition import receive
 
     number, packed = element
-    rows = from_bytes(packed)
+    rows = receive(packed)
     if split is not None:
         rows = rows.filter(pc.equal(rows[SPLIT], pa.scalar(split)))
     save(rows.drop_columns([SPLIT, "label"]), f"{work}/part-{number:05d}.arrow")

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
-from transforms.dimensions import load
+from transforms.dimensions import IdIndex, load
 
 NO_DOCUMENT = -1
 
@@ -22,7 +22,7 @@ class DocumentAspects:
     """
 
     def __init__(self, documents: np.ndarray, ids: pa.Array, confidence: sparse.csr_matrix, total_documents: int):
-        self._documents = documents
+        self._index = IdIndex(documents)
         self.ids = ids
         self.confidence = confidence
         df = np.bincount(confidence.indices, minlength=len(ids))
@@ -30,11 +30,7 @@ class DocumentAspects:
 
     def rows_of(self, document_id: pa.Array) -> np.ndarray:
         """Returns the matrix row of each document, (n,) int64; `NO_DOCUMENT` where it is null or has no aspect."""
-        if not len(self._documents):
-            return np.full(len(document_id), NO_DOCUMENT)
-        wanted = pc.fill_null(document_id, -1).to_numpy(zero_copy_only=False)
-        at = np.minimum(np.searchsorted(self._documents, wanted), len(self._documents) - 1)
-        return np.where(self._documents[at] == wanted, at, NO_DOCUMENT)
+        return self._index.places(document_id)
 
     def top(self, document_id: pa.Array, count: int) -> pa.ListArray:
         """Returns the ids of each document's `count` aspects of highest confidence, ties by id; null where it has none."""

@@ -4,7 +4,6 @@ Three meetings, however many features there are: displays meet their events by d
 history of that key while its user meets the page views of that user; the answers return to the row's partition.
 """
 
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,6 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import PBegin, TaggedOutput
 
 from schemas.config import FeaturesConfig, IngestConfig, SplitConfig
@@ -22,18 +20,21 @@ from transforms.aspects import DocumentAspects, load_aspects
 from transforms.base_rows import SPLIT, base_rows, complete_rows
 from transforms.blocks import Block, cut
 from transforms.context import platform_code
-from transforms.dimensions import Dimension, load, save
+from transforms.dimensions import Dimension, load
 from transforms.displays import join_displays
 from transforms.history import answer_requests as answer_click_requests
 from transforms.history import history_columns, history_requests
 from transforms.parse import Reject, empty_table, parse
-from transforms.partition import from_bytes, partition_of, scatter, to_bytes
+from transforms.partition import partition_of, receive, scatter, ship
 from transforms.sources import Source
 from transforms.split import SPLIT_NAMES
 from transforms.users import NO_VIEWS, user_number
 from transforms.users import answer_requests as answer_user_requests
 
 REJECTS, COUNTS = "rejects", "counts"
+
+Parcel = bytes | str
+"""A packed table; see `partition.ship`."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class FeatureJob:
         documents: Path of the saved documents dimension; None if the log has no such table.
         total_documents: Its rows; 0 without.
         aspects: Paths of the saved document aspects, by aspect name.
-        work: Folder for page views on their way.
+        work: Folder for rows on their way, until the job is done; all workers reach it.
         partitions: How many parts the displays and the keys of each CTR group are cut into.
         user_partitions: How many parts the users are cut into.
         ingest, features: Configuration.
@@ -75,7 +76,7 @@ class FeatureJob:
 
 
 class ComputeFeatures(beam.PTransform):
-    """Gives {"rows": (partition, packed feature rows with SPLIT), "rejects": Reject, "counts": (name, number)}.
+    """Gives {"rows": (partition, parcel of feature rows with SPLIT), "rejects": Reject, "counts": (name, number)}.
 
     Every partition's rows come as one element, in the order of display_id and ad_id, whatever the order of the input.
     Counts are not yet summed.
@@ -88,7 +89,7 @@ class ComputeFeatures(beam.PTransform):
     def expand(self, begin: PBegin) -> Any:
         job = self._job
         roles = ["clicks_train", "events"] + ["clicks_test"] * job.with_test
-        by_display = _ByDisplay(job.partitions)
+        by_display = _ByDisplay(job.partitions, job.work)
         outputs = {role: begin | f"Read[{role}]" >> ReadTable(job.sources[role], job.ingest, by_display) for role in roles}
         joined = (
             {role: outputs[role].rows for role in roles}
@@ -100,18 +101,18 @@ class ComputeFeatures(beam.PTransform):
             joined.rows
             | "AskHistory" >> beam.FlatMap(_ask_history, job)
             | "MeetHistory" >> beam.GroupByKey()
-            | "CountAsOf" >> beam.FlatMap(_count_as_of, job.features)
+            | "CountAsOf" >> beam.FlatMap(_count_as_of, job)
         )
         if "page_views" in job.sources:
             by_user = _ByUser(job.user_partitions, job.work)
             outputs["page_views"] = begin | "Read[page_views]" >> ReadTable(job.sources["page_views"], job.ingest, by_user)
-            requests = joined.rows | "AskUsers" >> beam.FlatMap(_ask_users, job.user_partitions)
+            requests = joined.rows | "AskUsers" >> beam.FlatMap(_ask_users, job)
             answers["users"] = (
                 {"requests": requests, "views": outputs["page_views"].rows}
                 | "MeetViews" >> beam.CoGroupByKey()
                 | "LookBack" >> beam.FlatMap(_look_back, job)
             )
-        done = answers | "ReturnHome" >> beam.CoGroupByKey() | "AddHistory" >> beam.Map(_add_history, job.features)
+        done = answers | "ReturnHome" >> beam.CoGroupByKey() | "AddHistory" >> beam.Map(_add_history, job)
         parts = [*outputs.values(), joined]
         return {
             "rows": done,
@@ -139,27 +140,24 @@ class ReadTable(beam.PTransform):
 
 @dataclass(frozen=True)
 class _ByDisplay:
-    """Gives (partition of display_id, packed rows)."""
-
-    partitions: int
-
-    def __call__(self, rows: pa.Table) -> Iterator[tuple[int, bytes]]:
-        for number, part in scatter(rows, partition_of(rows["display_id"].to_numpy(), self.partitions)):
-            yield number, to_bytes(part)
-
-
-@dataclass(frozen=True)
-class _ByUser:
-    """Gives (partition of the user, path of a file with page views).
-
-    Page views are by far the most rows: through files their memory does not add up in the runner. A file that a failed attempt
-    left behind is never named to anybody.
-    """
+    """Gives (partition of display_id, parcel of rows)."""
 
     partitions: int
     work: str
 
-    def __call__(self, rows: pa.Table) -> Iterator[tuple[int, str]]:
+    def __call__(self, rows: pa.Table) -> Iterator[tuple[int, Parcel]]:
+        for number, part in scatter(rows, partition_of(rows["display_id"].to_numpy(), self.partitions)):
+            yield number, ship(part, self.work)
+
+
+@dataclass(frozen=True)
+class _ByUser:
+    """Gives (partition of the user, parcel of page views)."""
+
+    partitions: int
+    work: str
+
+    def __call__(self, rows: pa.Table) -> Iterator[tuple[int, Parcel]]:
         views = pa.table(
             {
                 "user": pa.array(user_number(rows["uuid"])),
@@ -171,9 +169,7 @@ class _ByUser:
             }
         )
         for number, part in scatter(views, partition_of(views["user"].to_numpy(), self.partitions)):
-            path = FileSystems.join(self.work, f"views-{number:05d}-{uuid.uuid4().hex}.arrow")
-            save(part, path)
-            yield number, path
+            yield number, ship(part, self.work)
 
 
 def _parse_block(block: Block, scatter_rows: Callable[[pa.Table], Iterator[tuple[int, Any]]]) -> Iterator[Any]:
@@ -192,7 +188,7 @@ def _report(role: str, rows_read: int, rejects: list[Reject]) -> Iterator[Tagged
 
 
 class _JoinDisplays(beam.DoFn):
-    """(partition, {role: packed rows}) -> (partition, packed base rows)."""
+    """(partition, {role: parcels of rows}) -> (partition, parcel of base rows)."""
 
     def __init__(self, job: FeatureJob):
         self._job = job
@@ -202,10 +198,10 @@ class _JoinDisplays(beam.DoFn):
         self._documents = Dimension(load(self._job.documents), "document_id") if self._job.documents else None
         self._aspects = self._job.load_aspects()
 
-    def process(self, element: tuple[int, dict[str, Iterable[bytes]]]) -> Iterator[Any]:
+    def process(self, element: tuple[int, dict[str, Iterable[Parcel]]]) -> Iterator[Any]:
         number, packed = element
         tables = {
-            role: pa.concat_tables([empty_table(self._job.dataset.table(role)), *map(from_bytes, parts)])
+            role: pa.concat_tables([empty_table(self._job.dataset.table(role)), *map(receive, parts)])
             for role, parts in packed.items()
         }
         found = []
@@ -220,7 +216,7 @@ class _JoinDisplays(beam.DoFn):
         for name, count in _describe(rows).items():
             yield TaggedOutput(COUNTS, (name, count))
         if rows.num_rows:
-            yield number, to_bytes(rows)
+            yield number, ship(rows, self._job.work)
 
 
 def _describe(rows: pa.Table) -> dict[str, int]:
@@ -236,52 +232,52 @@ def _describe(rows: pa.Table) -> dict[str, int]:
     return counts
 
 
-def _ask_history(element: tuple[int, bytes], job: FeatureJob) -> Iterator[tuple[tuple[int, int], bytes]]:
+def _ask_history(element: tuple[int, Parcel], job: FeatureJob) -> Iterator[tuple[tuple[int, int], Parcel]]:
     home, packed = element
-    for key, request in history_requests(from_bytes(packed), home, job.partitions, job.load_aspects()):
-        yield key, to_bytes(request)
+    for key, request in history_requests(receive(packed), home, job.partitions, job.load_aspects()):
+        yield key, ship(request, job.work)
 
 
-def _count_as_of(element: tuple[tuple[int, int], Iterable[bytes]], features: FeaturesConfig) -> Iterator[tuple[int, bytes]]:
+def _count_as_of(element: tuple[tuple[int, int], Iterable[Parcel]], job: FeatureJob) -> Iterator[tuple[int, Parcel]]:
     (index, _), packed = element
-    for home, counts in answer_click_requests(index, pa.concat_tables(map(from_bytes, packed)), features):
-        yield home, to_bytes(counts)
+    for home, counts in answer_click_requests(index, pa.concat_tables(map(receive, packed)), job.features):
+        yield home, ship(counts, job.work)
 
 
 _ASKED_OF_USERS = ("display_id", "timestamp", "doc_event_id", "doc_id", "event_platform", "event_geo_location")
 
 
-def _ask_users(element: tuple[int, bytes], partitions: int) -> Iterator[tuple[int, bytes]]:
+def _ask_users(element: tuple[int, Parcel], job: FeatureJob) -> Iterator[tuple[int, Parcel]]:
     home, packed = element
-    rows = from_bytes(packed)
+    rows = receive(packed)
     user = user_number(rows["uuid"])
     requests = rows.select(list(_ASKED_OF_USERS))
     requests = requests.append_column("home", pa.array(np.full(rows.num_rows, home, np.int32)))
     requests = requests.append_column("row", pa.array(np.arange(rows.num_rows, dtype=np.int32)))
     requests = requests.append_column("user", pa.array(user))
-    for number, part in scatter(requests, partition_of(user, partitions)):
-        yield number, to_bytes(part)
+    for number, part in scatter(requests, partition_of(user, job.user_partitions)):
+        yield number, ship(part, job.work)
 
 
-def _look_back(element: tuple[int, dict[str, Iterable[Any]]], job: FeatureJob) -> Iterator[tuple[int, bytes]]:
+def _look_back(element: tuple[int, dict[str, Iterable[Any]]], job: FeatureJob) -> Iterator[tuple[int, Parcel]]:
     _, packed = element
-    requests = [from_bytes(part) for part in packed["requests"]]
+    requests = [receive(part) for part in packed["requests"]]
     if not requests:
         return
-    views = pa.concat_tables([NO_VIEWS, *map(load, packed["views"])])
+    views = pa.concat_tables([NO_VIEWS, *map(receive, packed["views"])])
     answers = answer_user_requests(
         pa.concat_tables(requests), views, job.load_aspects(), job.features.delay_ms, job.features.history == "all"
     )
     for home, part in scatter(answers.drop_columns(["home"]), answers["home"].to_numpy()):
-        yield home, to_bytes(part)
+        yield home, ship(part, job.work)
 
 
-def _add_history(element: tuple[int, dict[str, Iterable[bytes]]], features: FeaturesConfig) -> tuple[int, bytes]:
+def _add_history(element: tuple[int, dict[str, Iterable[Parcel]]], job: FeatureJob) -> tuple[int, Parcel]:
     number, packed = element
-    rows = from_bytes(next(iter(packed["rows"])))
-    clicks = [from_bytes(part) for part in packed["clicks"]]
-    columns = history_columns(rows, pa.concat_tables(clicks) if clicks else None, features)
-    if users := [from_bytes(part) for part in packed.get("users", ())]:
+    rows = receive(next(iter(packed["rows"])))
+    clicks = [receive(part) for part in packed["clicks"]]
+    columns = history_columns(rows, pa.concat_tables(clicks) if clicks else None, job.features)
+    if users := [receive(part) for part in packed.get("users", ())]:
         answers = pa.concat_tables(users).sort_by("row").drop_columns(["row"])
         columns |= {name: answers[name] for name in answers.column_names}
-    return number, to_bytes(complete_rows(rows, columns))
+    return number, ship(complete_rows(rows, columns), job.work)

@@ -56,26 +56,35 @@ def count_as_of(
     _, code = np.unique(group, return_inverse=True)
     if n and (code.max() >= 1 << (63 - _TIME_BITS) or timestamp.max() >= 1 << _TIME_BITS):
         raise OverflowError(f"too many groups or too late a time for one partition. Received: {code.max() + 1} groups")
-    base = code.astype(np.int64) << _TIME_BITS
-    history = np.flatnonzero(is_history)
-    moments = base[history] + timestamp[history]
-    order = np.argsort(moments, kind="stable")
-    moments, history = moments[order], history[order]
+    # All in the order of group and time: then every search below asks in ascending order, which memory caches like.
+    order = np.argsort((code.astype(np.int64) << _TIME_BITS) + timestamp, kind="stable")
+    code, time = code[order].astype(np.int64), timestamp[order]
+    base = code << _TIME_BITS
+    history = np.flatnonzero(is_history[order])
+    moments = base[history] + time[history]
     first = np.searchsorted(moments, base)
-    end = np.searchsorted(moments, base + (1 << _TIME_BITS) if see_all else base + np.maximum(timestamp - delay_ms, 0))
+    end = np.searchsorted(moments, base + (1 << _TIME_BITS) if see_all else base + np.maximum(time - delay_ms, 0))
+    history_rows = order[history]
 
     def total(values: np.ndarray) -> np.ndarray:
         before = np.concatenate([[0], np.cumsum(values)])
-        return before[end] - before[first]
+        return _put_back(before[end] - before[first], order)
 
-    views = end - first
+    views = _put_back(end - first, order)
     ads, mean = np.ones(n, np.int64), np.ones(n)
     if ad is not None:
-        ads = total(_is_first(code[history], ad[history]))
+        ads = total(_is_first(code[history], ad[history_rows]))
     if confidence is not None:
-        fixed = np.rint(confidence[history].astype(np.float64) * _FIXED_POINT).astype(np.int64)
+        fixed = np.rint(confidence[history_rows].astype(np.float64) * _FIXED_POINT).astype(np.int64)
         mean = total(fixed) / _FIXED_POINT / np.maximum(views, 1)
-    return Counts(total(clicked[history]), views, ads, mean)
+    return Counts(total(clicked[history_rows]), views, ads, mean)
+
+
+def _put_back(values: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Undoes values[order]."""
+    back = np.empty_like(values)
+    back[order] = values
+    return back
 
 
 def _is_first(group: np.ndarray, ad: np.ndarray) -> np.ndarray:

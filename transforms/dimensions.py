@@ -9,6 +9,34 @@ from transforms.blocks import cut
 from transforms.parse import LINE, Reject, empty_table, parse
 from transforms.sources import Source
 
+_DENSE, _DENSE_LEAST = 32, 1 << 20
+
+
+class IdIndex:
+    """Finds the place of integer ids in an ascending array of distinct ones.
+
+    By a table over all ids up to the largest where that is not much longer than the array (Outbrain's ids are dense), as random
+    look-ups in it cost a tenth of a binary search; else by binary search.
+    """
+
+    def __init__(self, ids: np.ndarray):
+        self._ids = ids
+        self._table: np.ndarray | None = None
+        if len(ids) and ids[0] >= 0 and ids[-1] <= _DENSE * len(ids) + _DENSE_LEAST:
+            self._table = np.full(int(ids[-1]) + 2, -1, np.int32)
+            self._table[ids] = np.arange(len(ids), dtype=np.int32)
+
+    def places(self, wanted: pa.Array | pa.ChunkedArray) -> np.ndarray:
+        """Returns the place of each id, (n,) int64; -1 where it is null or not there."""
+        if not len(self._ids):
+            return np.full(len(wanted), -1)
+        ids = _flat(pc.fill_null(wanted, -1)).to_numpy(zero_copy_only=False)
+        if self._table is not None:
+            last = len(self._table) - 1  # no id: stands for all that the table does not reach
+            return self._table[np.where((ids < 0) | (ids > last), last, ids)].astype(np.int64)
+        at = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
+        return np.where(self._ids[at] == ids, at, -1)
+
 
 class Dimension:
     """Rows looked up by a unique integer id.
@@ -20,16 +48,12 @@ class Dimension:
 
     def __init__(self, rows: pa.Table, key: str):
         self._rows = rows.take(pc.sort_indices(rows, [(key, "ascending")])).combine_chunks()
-        self._ids = self._rows[key].to_numpy()
+        self._index = IdIndex(self._rows[key].to_numpy())
 
     def look_up(self, ids: pa.Array, name: str) -> pa.Array:
         """Returns the column `name` for each of the (n,) integer `ids`; null where the id is null, unknown, or has no value."""
-        column = self._rows[name]
-        if not len(self._ids):
-            return pa.nulls(len(ids), column.type)
-        wanted = pc.fill_null(ids, -1).to_numpy(zero_copy_only=False)
-        at = np.minimum(np.searchsorted(self._ids, wanted), len(self._ids) - 1)
-        return _flat(column.take(pa.array(at, mask=self._ids[at] != wanted)))
+        at = self._index.places(ids)
+        return _flat(self._rows[name].take(pa.array(at, mask=at < 0)))
 
 
 def load_table(source: Source, block_bytes: int) -> tuple[pa.Table, list[Reject]]:

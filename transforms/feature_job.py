@@ -21,6 +21,9 @@ _SMALL_TABLES = {
 }
 """Tables that every worker holds, with the columns that identify a row."""
 
+_GROWTH = 8
+"""How much larger the rows of displays become with all their features, roughly."""
+
 _COMPRESSION = 5
 """How much larger CSV text is than its compressed file, roughly."""
 
@@ -77,7 +80,7 @@ def plan(
         total_documents=total_documents,
         aspects={aspect.name: saved[aspect.table][0] for aspect in ASPECTS if aspect.table in saved},
         work=work,
-        partitions=1 + _text_bytes(sources, big) // features.partition_bytes,
+        partitions=1 + _GROWTH * _text_bytes(sources, big) // features.partition_bytes,
         user_partitions=1 + _text_bytes(sources, ["page_views"]) // features.partition_bytes,
         ingest=ingest,
         features=features,

@@ -73,7 +73,7 @@ def answer_requests(index: int, requests: pa.Table, features: FeaturesConfig) ->
     group = CTR_GROUPS[index]
     confidence = requests["confidence"].to_numpy().astype(np.float64)
     counts = count_as_of(
-        _group_codes(*(requests[name].to_numpy() for name in ("key", "country", "aspect"))),
+        _group_numbers(*(requests[name].to_numpy() for name in ("key", "country", "aspect"))),
         requests["timestamp"].to_numpy(),
         requests["clicked"].to_numpy().astype(np.int64),
         requests["is_history"].to_numpy(),
@@ -157,13 +157,18 @@ def _group_columns(group: CtrGroup, answers: pa.Table | None, n: int) -> dict[st
     return columns
 
 
-def _group_codes(*keys: np.ndarray) -> np.ndarray:
-    """Numbers the distinct combinations of integers, (n,) each; exact, whatever their size."""
-    codes = np.zeros(len(keys[0]), np.int64)
-    for key in keys:
+def _group_numbers(*keys: np.ndarray) -> np.ndarray:
+    """One integer for each distinct combination of integers, (n,) each; exact, whatever their size."""
+    numbers = np.zeros(len(keys[0]), np.int64)
+    varying = [key for key in keys if len(key) and (key != key[0]).any()]
+    for i, key in enumerate(varying):
+        if len(varying) == 1:
+            return key.astype(np.int64)
         _, code = np.unique(key, return_inverse=True)
-        _, codes = np.unique(codes * (int(code.max(initial=0)) + 1) + code, return_inverse=True)
-    return codes
+        if i > 1:  # so that the product below stays far from 2^63
+            _, numbers = np.unique(numbers, return_inverse=True)
+        numbers = numbers * (int(code.max()) + 1) + code
+    return numbers
 
 
 def _key(rows: pa.Table, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

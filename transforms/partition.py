@@ -1,11 +1,15 @@
 """Stable hashing and scattering of Arrow tables, and their form in a Beam shuffle."""
 
+import uuid
 from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
 
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+_INLINE_BYTES = 1 << 16
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
@@ -43,6 +47,9 @@ def scatter(rows: pa.Table, numbers: np.ndarray) -> Iterator[tuple[int, pa.Table
     """
     if not len(numbers):
         return
+    if (numbers == numbers[0]).all():
+        yield int(numbers[0]), rows
+        return
     order = np.argsort(numbers, kind="stable")
     ordered = numbers[order]
     rows = rows.take(pa.array(order))
@@ -51,15 +58,32 @@ def scatter(rows: pa.Table, numbers: np.ndarray) -> Iterator[tuple[int, pa.Table
         yield int(ordered[start]), rows.slice(start, end - start)
 
 
-def to_bytes(rows: pa.Table) -> bytes:
-    """Packs a table for a shuffle (Arrow IPC stream, LZ4)."""
+def ship(rows: pa.Table, folder: str) -> bytes | str:
+    """Packs a table for a shuffle: small ones as bytes, larger ones as the path of a file that holds those bytes.
+
+    Shuffles of local runners live in memory; through files, what is in flight does not add up there. All workers must reach the
+    folder. A file that a failed attempt left behind is never named to anybody.
+    """
+    packed = _pack(rows)
+    if len(packed) <= _INLINE_BYTES:
+        return packed.to_pybytes()
+    path = FileSystems.join(folder, f"{uuid.uuid4().hex}.arrows")
+    with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        file.write(packed)
+    return path
+
+
+def receive(parcel: bytes | str) -> pa.Table:
+    """Unpacks what `ship` packed."""
+    if isinstance(parcel, str):
+        with FileSystems.open(parcel, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+            parcel = file.read()
+    with pa.ipc.open_stream(parcel) as reader:
+        return reader.read_all()
+
+
+def _pack(rows: pa.Table) -> pa.Buffer:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, rows.schema, options=_OPTIONS) as writer:
         writer.write_table(rows)
-    return sink.getvalue().to_pybytes()
-
-
-def from_bytes(packed: bytes) -> pa.Table:
-    """Unpacks a table packed by `to_bytes`."""
-    with pa.ipc.open_stream(packed) as reader:
-        return reader.read_all()
+    return sink.getvalue()

@@ -25,7 +25,7 @@ from transforms.base_rows import SPLIT
 from transforms.compute_features import COUNTS, REJECTS, ComputeFeatures
 from transforms.examples import encode
 from transforms.feature_job import plan
-from transforms.partition import from_bytes
+from transforms.partition import receive
 from transforms.split import EVAL, SPLIT_NAMES, TRAIN
 
 SPLITS = (TRAIN, EVAL)
@@ -99,7 +99,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 def _write_examples(element: tuple[int, bytes], folder: str, partitions: int) -> None:
     """Writes one partition's rows to one file a split; doing it again gives the same files."""
     number, packed = element
-    rows = from_bytes(packed)
+    rows = receive(packed)
     for code in SPLITS:
         chosen = rows.filter(pc.equal(rows[SPLIT], pa.scalar(code))).drop_columns([SPLIT])
         if chosen.num_rows:

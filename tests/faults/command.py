@@ -3,7 +3,11 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 PROJECT = Path(__file__).parents[2]
 TINY = [
@@ -39,3 +43,16 @@ def check_failed(done: subprocess.CompletedProcess[str], code: int, *parts: str)
 
 def check_good(done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def mounted(folder: Path, options: str) -> Iterator[None]:
+    """Mounts a small file system at a new folder; skips the test where that is not allowed."""
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.decode().strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)

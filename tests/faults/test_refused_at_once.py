@@ -7,7 +7,7 @@ import pytest
 
 from schemas.errors import InputDataError
 from schemas.tables import OUTBRAIN
-from tests.faults.command import check_failed, clickrank
+from tests.faults.command import check_failed, clickrank, mounted
 from tests.faults.damage import READ_TABLES, compress, cut, write_big_log
 from tests.tables import write_log, write_table
 from transforms.sources import find_sources
@@ -98,3 +98,12 @@ def test_a_root_whose_name_is_a_pattern_is_refused_for_tfx_would_match_it(tmp_pa
     done = clickrank("run", write_log(tmp_path / "log"), "--root", tmp_path / "r[1]")
     check_failed(done, 2, "--root: its path must be free of * ? [ and ]", "Received: ")
     assert not (tmp_path / "r[1]").exists()
+
+
+def test_predict_into_a_read_only_folder_is_refused(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "saved_model.pb").touch()
+    with mounted(tmp_path / "disk", "ro"):
+        out = tmp_path / "disk" / "scores.csv"
+        done = clickrank("predict", tmp_path / "model", write_log(tmp_path / "log"), out)
+        check_failed(done, 2, f"{out}: cannot be written: Read-only file system")

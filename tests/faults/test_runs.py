@@ -6,13 +6,12 @@ import shutil
 import signal
 import subprocess
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from pipeline.synth import generate
-from tests.faults.command import PROJECT, TINY, check_failed, check_good, clickrank, command, environment
+from tests.faults.command import PROJECT, TINY, check_failed, check_good, clickrank, command, environment, mounted
 
 pytestmark = pytest.mark.slow
 
@@ -73,18 +72,6 @@ def check_nothing_half_made(root):
     assert there <= known
     assert not list((root / "artifacts").glob("*/.system/executor_execution/*/.temp"))
     assert not [path for path in (root / "serving").iterdir() if path.name.startswith(".tmp")]
-
-
-@contextmanager
-def mounted(folder: Path, options: str):
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, check=False)
-    if done.returncode:
-        pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.decode().strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_after_sigkills_the_same_command_succeeds_and_nothing_half_made_is_left(log, tmp_path):

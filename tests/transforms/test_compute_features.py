@@ -17,12 +17,12 @@ from transforms.base_rows import SPLIT
 from transforms.compute_features import COUNTS, REJECTS, ComputeFeatures
 from transforms.dimensions import load, save
 from transforms.feature_job import plan
-from transforms.partition import from_bytes
+from transforms.partition import receive
 from transforms.split import EVAL, NEITHER, TEST, TRAIN
 
 
 def _save_rows(element, folder):
-    save(from_bytes(element[1]), f"{folder}/rows-{element[0]:03d}.arrow")
+    save(receive(element[1]), f"{folder}/rows-{element[0]:03d}.arrow")
 
 
 def _write_all(found, write, known, path):

@@ -3,7 +3,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.partition import fraction, from_bytes, mix, partition_of, scatter, to_bytes
+from transforms.partition import fraction, mix, partition_of, receive, scatter, ship
 
 ids = st.lists(st.integers(-(2**63), 2**63 - 1), max_size=50).map(lambda x: np.array(x, np.int64))
 
@@ -32,6 +32,13 @@ def test_scattering_keeps_every_row_once_in_order(values, partitions):
 
 
 @given(ids)
-def test_packing_and_unpacking_is_identity(values):
+def test_shipping_and_receiving_is_identity(values):
     rows = pa.table({"id": values, "text": pa.array([None if v % 3 == 0 else str(v) for v in values.tolist()], pa.string())})
-    assert from_bytes(to_bytes(rows)).equals(rows)
+    assert receive(ship(rows, "no folder is needed for a small table")).equals(rows)
+
+
+def test_large_tables_go_through_a_file(tmp_path):
+    rows = pa.table({"id": np.random.default_rng(0).integers(0, 1 << 62, 20_000)})
+    parcel = ship(rows, str(tmp_path))
+    assert [str(file) for file in tmp_path.iterdir()] == [parcel]
+    assert receive(parcel).equals(rows)
