@@ -41,10 +41,10 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Leave the librar
 def synth(
     out: Annotated[Path, typer.Argument(help="New folder for the nine CSV files.")],
     displays: Annotated[int, typer.Option(help="Labelled displays; about 37 % more are made for the test table.")] = 20_000,
-    users: Annotated[int | None, typer.Option(help="Users. [default: by displays]", show_default=False)] = None,
-    documents: Annotated[int | None, typer.Option(help="Documents. [default: by displays]", show_default=False)] = None,
-    ads: Annotated[int | None, typer.Option(help="Ads. [default: by displays]", show_default=False)] = None,
-    page_views: Annotated[int | None, typer.Option(help="Page views. [default: 20 a display]", show_default=False)] = None,
+    users: Annotated[int | None, typer.Option(help="Users. (default: follows displays)", show_default=False)] = None,
+    documents: Annotated[int | None, typer.Option(help="Documents. (default: follows displays)", show_default=False)] = None,
+    ads: Annotated[int | None, typer.Option(help="Ads. (default: follows displays)", show_default=False)] = None,
+    page_views: Annotated[int | None, typer.Option(help="Page views. (default: 20 a display)", show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -99,13 +99,17 @@ def predict(
     submission: Annotated[
         bool, typer.Option("--submission", help="Write display_id and its ad_ids by score, best first (.csv).")
     ] = False,
+    config: ConfigFiles = None,
+    set_: Settings = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
-    """Score every ad: of the test displays if the tables have any, else of all displays."""
+    """Score every ad: of the test displays if the tables have any, else of all displays. Of the configuration, reads `ingest`."""
+    from pipeline.config import load_config
     from pipeline.predict import predict as predict_all
 
-    result = predict_all(model, data, out, submission=submission, verbose=verbose)
+    ingest = load_config(config or (), set_ or ()).ingest
+    result = predict_all(model, data, out, ingest, submission=submission, verbose=verbose)
     if as_json:
         typer.echo(json.dumps(result))
     else:
@@ -147,7 +151,7 @@ def doctor(
         typer.echo(json.dumps({"sound": sound, "checks": [check._asdict() for check in checks]}))
     else:
         for check in checks:
-            typer.echo(f"{'ok  ' if check.passed else 'FAIL'}  {check.name:<14} {check.found}")
+            typer.echo(f"{'ok  ' if check.passed else 'FAIL'}  {check.name:<26} {check.found}")
     if not sound:
         raise typer.Exit(2)
 

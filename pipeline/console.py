@@ -99,11 +99,12 @@ class RunConsole:
         for reason in summary["reasons"]:
             self.say(f"  {reason}")
         if summary["pushed_path"]:
-            self.say(f"Pushed as version {summary['pushed_version']}: {summary['pushed_path']}")
+            what = "Already pushed" if summary["pushed_before"] else "Pushed"
+            self.say(f"{what} as version {summary['pushed_version']}: {summary['pushed_path']}")
         else:
             self.say("Nothing was pushed.")
         memory = f"{summary['peak_rss_bytes'] / 2**30:.1f} GiB"
-        self.say(f"Took {_duration(summary['seconds'])}, peak memory {memory}. Report: {summary['report']}")
+        self.say(f"Took {_duration(summary['seconds'])}, peak memory {memory}. All figures: {summary['report']}")
 
 
 def _way(summary: dict[str, Any]) -> str:

@@ -14,8 +14,10 @@ from components.gate.component import Gate
 from components.pusher.executor import Executor as PusherExecutor
 from components.resolver import LatestBlessedOther
 from components.strict_example_validator import StrictExampleValidator
+from pipeline.beam import beam_args
+from pipeline.nodes import SECTIONS
 from pipeline.paths import RootPaths
-from schemas.config import BeamConfig, Config
+from schemas.config import Config
 
 PIPELINE_NAME = "clickrank"
 _PROJECT = Path(__file__).parent.parent
@@ -41,7 +43,7 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         data=data,
         fingerprint=fingerprint,
         code=code_digest(*_FEATURE_CODE, "components/click_example_gen"),
-        config={name: sections[name] for name in ("ingest", "split", "features")},
+        config={name: sections[name] for name in SECTIONS["ClickExampleGen"]},
         rejects_dir=str(paths.rejects),
     )
     examples = example_gen.outputs["examples"]
@@ -54,7 +56,7 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         examples=examples,
         schema=schema.outputs["schema"],
         preprocessing_fn="transforms.preprocessing.preprocessing_fn",
-        custom_config={"encoding": sections["encoding"], "code": code_digest(*_FEATURE_CODE)},
+        custom_config={**{name: sections[name] for name in SECTIONS["Transform"]}, "code": code_digest(*_FEATURE_CODE)},
     )
     # No arrow of data leads from the validator to what follows, but nothing is worth doing on data that it refuses.
     transform.add_upstream_node(validator)
@@ -65,7 +67,7 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         train_args=tfx.proto.TrainArgs(splits=["train"]),
         eval_args=tfx.proto.EvalArgs(splits=["eval"]),
         custom_config={
-            **{name: sections[name] for name in ("encoding", "model", "trainer", "features")},
+            **{name: sections[name] for name in SECTIONS["Trainer"]},
             "code": code_digest(*_FEATURE_CODE, "components/trainer"),
         },
     )
@@ -112,15 +114,6 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         # The Evaluator has no free parameter; a Beam label is the one place where a digest of our metrics enters its cache key.
         evaluator.with_beam_pipeline_args([f"--labels=code={code_digest('schemas', 'components/evaluator')[:16]}"])
     return pipeline
-
-
-def beam_args(beam: BeamConfig) -> list[str]:
-    """Beam's flags for the data-parallel work of the nodes."""
-    args = [f"--runner={beam.runner}", *beam.args]
-    if not any(arg.startswith(("--sdk_container_image", "--setup_file", "--requirements_file", "--extra_package")) for arg in args):
-        # Told of no image, TFX builds a source package of itself for every node. The image has all; local runners read no image.
-        args.append("--sdk_container_image=clickrank")
-    return args
 
 
 def code_digest(*folders: str) -> str:

@@ -1,6 +1,7 @@
 """Scores displays with a pushed model, from raw tables or from tf.Examples."""
 
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -18,12 +19,15 @@ from schemas.config import FeaturesConfig, IngestConfig
 from schemas.errors import ConfigError, InputDataError, recover
 from schemas.serving import EXAMPLES, FEATURES_FILE, SCORE, SERVING_DEFAULT
 from schemas.tables import OUTBRAIN
+from transforms import ingest_report
+
+_log = logging.getLogger(__name__)
 
 _BATCH_ROWS = 8192
 _RANKED = [("display_id", "ascending"), ("score", "descending"), ("ad_id", "ascending")]
 
 
-def predict(model: Path, data: Path, out: Path, *, submission: bool, verbose: bool) -> dict[str, Any]:
+def predict(model: Path, data: Path, out: Path, ingest: IngestConfig, *, submission: bool, verbose: bool) -> dict[str, Any]:
     """Scores every ad and writes `display_id, ad_id, score`, or a submission, under the name `out` once it is complete.
 
     Rows are by display_id, then score from high to low, ties by ad_id. Features from tables are made with the settings that the
@@ -33,6 +37,7 @@ def predict(model: Path, data: Path, out: Path, *, submission: bool, verbose: bo
         model: A version's folder, or a folder of versions.
         data: A folder of raw tables (the displays of clicks_test are scored, else those of clicks_train), or of tf.Examples.
         out: `.csv` or `.parquet`.
+        ingest: How many bad rows are let pass; they are left out, and written to `out`.rejects.csv.
         submission: Write one line a display with its ads, best first, as the competition wants it.
         verbose: Leave the libraries' messages on the screen.
 
@@ -53,7 +58,7 @@ def predict(model: Path, data: Path, out: Path, *, submission: bool, verbose: bo
         tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as work,
         log_to(Path(work) / "log.txt", verbose),
     ):
-        scored = pa.concat_tables(_score(version, batch) for batch in _batches(version, data, work))
+        scored = pa.concat_tables(_score(version, batch) for batch in _batches(version, data, work, out, ingest))
         scored = scored.take(pc.sort_indices(scored, _RANKED))
         aside = str(Path(work) / out.name)
         if submission:
@@ -86,10 +91,10 @@ def _version(model: Path) -> Path:
     return max(versions, key=lambda child: int(child.name))
 
 
-def _batches(version: Path, data: Path, work: str) -> Iterator[pa.Table]:
+def _batches(version: Path, data: Path, work: str, out: Path, ingest: IngestConfig) -> Iterator[pa.Table]:
     """Yields tables of `display_id`, `ad_id`, `example` (serialised)."""
     files = sorted(str(file) for file in data.rglob("*tfrecord*"))
-    yield from _from_examples(files) if files else _from_tables(version, data, work)
+    yield from _from_examples(files) if files else _from_tables(version, data, work, out, ingest)
 
 
 def _from_examples(files: list[str]) -> Iterator[pa.Table]:
@@ -106,11 +111,11 @@ def _from_examples(files: list[str]) -> Iterator[pa.Table]:
             raise InputDataError(f"{file}: not the tf.Examples of a click log: {str(error.message).splitlines()[0]}") from error
 
 
-def _from_tables(version: Path, data: Path, work: str) -> Iterator[pa.Table]:
+def _from_tables(version: Path, data: Path, work: str, out: Path, ingest: IngestConfig) -> Iterator[pa.Table]:
     import apache_beam as beam
 
     from pipeline.runners import LOCAL_BEAM_RUNNER
-    from transforms.compute_features import ComputeFeatures
+    from transforms.compute_features import ComputeFeatures, write_ingest_report
     from transforms.dimensions import load
     from transforms.examples import encode
     from transforms.feature_job import plan
@@ -122,14 +127,28 @@ def _from_tables(version: Path, data: Path, work: str) -> Iterator[pa.Table]:
         raise ConfigError(f"{version}: {FEATURES_FILE} is missing, so it is not known how its features were made")
     with_test = "clicks_test" in find_sources(str(data), OUTBRAIN)
     features = FeaturesConfig(**json.loads(file.read_text()))
-    job, _, _ = plan(str(data), work, OUTBRAIN, IngestConfig(), features, None, with_test=with_test)
+    job, rejects, counts = plan(str(data), work, OUTBRAIN, ingest, features, None, with_test=with_test)
     with beam.Pipeline(runner=LOCAL_BEAM_RUNNER) as pipeline:
-        rows = (pipeline | ComputeFeatures(job))["rows"]
-        _ = rows | "Keep" >> beam.Map(_keep, work, TEST if with_test else None)
+        computed = pipeline | ComputeFeatures(job)
+        _ = computed["rows"] | "Keep" >> beam.Map(_keep, work, TEST if with_test else None)
+        write_ingest_report(computed, rejects, counts, work)
+    _check_bad_rows(work, out, ingest)
     for part in sorted(Path(work).glob("part-*.arrow")):
         for batch in load(str(part)).to_batches(_BATCH_ROWS):
             table = pa.Table.from_batches([batch])
             yield pa.table({**{n: table[n] for n in ("display_id", "ad_id")}, "example": pa.array(encode(table), pa.binary())})
+
+
+def _check_bad_rows(work: str, out: Path, ingest: IngestConfig) -> None:
+    """Says how many rows could not be used, and stops if they are too many; which they are, is kept beside `out`."""
+    counts = ingest_report.read_counts(f"{work}/{ingest_report.COUNTS_FILE}")
+    bad = {name.partition("/")[2]: number for name, number in counts.items() if name.startswith("bad/") and number}
+    if bad:
+        kept = out.with_name(f"{out.name}.rejects.csv")
+        os.replace(f"{work}/{ingest_report.REJECTS_FILE}", kept)
+        first = ingest_report.first_rejects(str(kept))
+        ingest_report.check_bad_rows(counts, first, ingest.max_bad_fraction, str(kept))
+        _log.warning("bad rows were left out (%s); they are in %s", ", ".join(f"{n} of {t}" for t, n in bad.items()), kept)
 
 
 def _keep(element: tuple[int, bytes], work: str, split: int | None) -> None:

@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ml_metadata.proto import metadata_store_pb2
-
 from components.evaluator.eval_config import MAP_AT_12, MAP_AT_12_POPULARITY, MAP_AT_12_RANDOM
 from components.evaluator.results import OVERALL, read_evaluation
 from components.gate.executor import VERDICT_FILE
+from components.pusher.executor import PUSH_FILE
 from pipeline.paths import RootPaths
 from pipeline.store import open_store, outputs_of
 from schemas.config import SplitConfig
@@ -24,7 +23,8 @@ def summarise(paths: RootPaths, run_id: str, data: Path, split: SplitConfig) -> 
 
     Returns:
         A dictionary ready for JSON: `displays` evaluated, exact `map_at_12` of the model and of the baselines (None where there is
-        none), `way_to_best`, `blessed`, `reasons`, `pushed_version`, `pushed_path`, `examples` by split, `bad_rows` by table.
+        none), `way_to_best`, `blessed`, `reasons`, `pushed_version`, `pushed_path`,
+        `pushed_before` (whether an earlier run had pushed this very model), `examples` by split, `bad_rows` by table.
 
     Raises:
         ClickrankError: The store holds no such finished run.
@@ -37,7 +37,7 @@ def summarise(paths: RootPaths, run_id: str, data: Path, split: SplitConfig) -> 
     try:
         verdict = json.loads((Path(outputs["Gate"]["blessing"].uri) / VERDICT_FILE).read_text())
         counts = read_counts(str(Path(outputs["ClickExampleGen"]["ingest_report"].uri) / COUNTS_FILE))
-        pushed = _properties(outputs["Pusher"]["pushed_model"])
+        pushed = json.loads((Path(outputs["Pusher"]["pushed_model"].uri) / PUSH_FILE).read_text())
         evaluation = read_evaluation(outputs["Evaluator"]["evaluation"].uri)
     except (KeyError, OSError) as error:
         raise ClickrankError(f"run {run_id} left no complete result under {paths.root}: {error}") from error
@@ -53,16 +53,13 @@ def summarise(paths: RootPaths, run_id: str, data: Path, split: SplitConfig) -> 
         "way_to_best": (metrics[MAP_AT_12] - random) / (best - random) if best is not None and best > random else None,
         "blessed": verdict["blessed"],
         "reasons": verdict["reasons"],
-        "pushed_version": pushed.get("pushed_version"),
-        "pushed_path": pushed.get("pushed_destination"),
+        "pushed_version": pushed.get("version"),
+        "pushed_path": pushed.get("path"),
+        "pushed_before": pushed.get("reused", False),
         "model": outputs["Trainer"]["model"].uri,
         "examples": {name.partition("/")[2]: n for name, n in counts.items() if name.startswith("examples/")},
         "bad_rows": {name.partition("/")[2]: n for name, n in counts.items() if name.startswith("bad/") and n},
     }
-
-
-def _properties(artifact: metadata_store_pb2.Artifact) -> dict[str, Any]:
-    return {name: getattr(value, value.WhichOneof("value")) for name, value in artifact.custom_properties.items()}
 
 
 def _best(data: Path, split: SplitConfig) -> float | None:

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import to_yaml
+from pipeline.config import load_config, to_yaml
 from pipeline.console import RunConsole
-from pipeline.nodes import NODES
+from pipeline.nodes import NODES, SECTIONS
 from pipeline.noise import log_to
 from pipeline.paths import RootPaths
 from schemas.config import Config
@@ -38,11 +38,13 @@ def run(data: Path, root: Path, config: Config, *, runner: str, from_node: str |
     run_id = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
     folder = paths.run(run_id)
     with _file_errors(f"--root {root}"), _locked(paths):
+        if from_node:
+            _check_unchanged(paths, config, from_node)
         folder.mkdir(parents=True)
         _write(folder / "config.resolved.yaml", to_yaml(config))
         log = folder / "log.txt"
         with log_to(log, verbose) as screen:
-            console = RunConsole(screen, len(NODES))
+            console = RunConsole(screen, len(NODES) - (NODES.index(from_node) if from_node else 0))
             console.say(f"Run {run_id} on {data}, log in {log}")
             try:
                 summary = _run_nodes(data, digest, paths, config, run_id, console, runner, from_node)
@@ -90,6 +92,25 @@ def _run_nodes(
     if failure:
         raise _NodeError(failure.node_id) from failure.error
     return results.summarise(paths, run_id, data, config.split)
+
+
+def _check_unchanged(paths: RootPaths, config: Config, from_node: str) -> None:
+    """Makes sure that the nodes left out would do now what they did in the latest run, as far as the configuration says.
+
+    Raises:
+        ConfigError: A section that one of them reads has changed.
+    """
+    earlier = sorted(paths.run("*").parent.glob("*/config.resolved.yaml"))
+    if not earlier:
+        return
+    then, now = load_config([earlier[-1]]), config
+    for node in NODES[: NODES.index(from_node)]:
+        for section in SECTIONS.get(node, ()):
+            if getattr(then, section) != getattr(now, section):
+                raise ConfigError(
+                    f"--from-node {from_node}: the section {section!r} differs from the latest run's, and {node} reads it; "
+                    f"start from {node} or leave it as it was"
+                )
 
 
 class _NodeError(Exception):

@@ -167,6 +167,14 @@ class PushConfig(_Section):
     directory: str | None = Field(None, description="Folder of the numbered versions; ROOT/serving unless given.")
 
 
+class AuditConfig(_Section):
+    """The leak audit of `clickrank features --audit`."""
+
+    max_auc_gap: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        0.05, description="A feature alone may rank train rows better than eval rows by at most this much AUC."
+    )
+
+
 class BeamConfig(_Section):
     """How Apache Beam runs the data-parallel parts."""
 
@@ -186,4 +194,5 @@ class Config(_Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig = GateConfig()
     push: PushConfig = PushConfig()
+    audit: AuditConfig = AuditConfig()
     beam: BeamConfig = BeamConfig()

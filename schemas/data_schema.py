@@ -21,8 +21,8 @@ _HEADER = """\
 # proto-message: Schema
 #
 # Made from schemas/features.py by `python -m schemas.data_schema > schemas/schema.pbtxt`; do not edit by hand.
-# Keys have exactly one value in every example. A feature has one value or none, and may be missing altogether:
-# the table that it comes from is optional. The label is absent when only scores are wanted.
+# Keys have exactly one value in every example. A feature has one value or none (a list as many as its hotness), and may be
+# missing altogether: the table that it comes from is optional. The label is absent when only scores are wanted.
 
 """
 

@@ -61,7 +61,7 @@ def recover(error: BaseException, where: str = "the disk") -> ClickrankError | N
     current: BaseException | None = error
     while current is not None and current not in chain:
         if isinstance(current, ClickrankError):
-            return current
+            return type(current)(str(current).partition(" [while running ")[0])
         chain.append(current)
         current = current.__cause__ or current.__context__
     for link in chain:

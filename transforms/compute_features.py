@@ -12,7 +12,8 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from apache_beam.pvalue import PBegin, TaggedOutput
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.pvalue import PBegin, PCollection, TaggedOutput
 
 from schemas.config import FeaturesConfig, IngestConfig, SplitConfig
 from schemas.tables import DAY_MS, Dataset
@@ -24,6 +25,7 @@ from transforms.dimensions import Dimension, load
 from transforms.displays import join_displays
 from transforms.history import answer_requests as answer_click_requests
 from transforms.history import history_columns, history_requests
+from transforms.ingest_report import COUNTS_FILE, REJECTS_FILE, write_counts, write_rejects
 from transforms.parse import Reject, empty_table, parse
 from transforms.partition import partition_of, receive, scatter, ship
 from transforms.sources import Source
@@ -119,6 +121,26 @@ class ComputeFeatures(beam.PTransform):
             REJECTS: [part[REJECTS] for part in parts] | "AllRejects" >> beam.Flatten(),
             COUNTS: [part[COUNTS] for part in parts] | "AllCounts" >> beam.Flatten(),
         }
+
+
+def write_ingest_report(out: dict[str, PCollection], rejects: list[Reject], counts: list[tuple[str, int]], folder: str) -> None:
+    """Makes the pipeline write what reading came to: `COUNTS_FILE` and `REJECTS_FILE`.
+
+    Args:
+        out: What `ComputeFeatures` gave.
+        rejects, counts: Those of the tables that `feature_job.plan` read.
+        folder: Where the two files go.
+    """
+    for name, write, known, file in (
+        (REJECTS, write_rejects, rejects, REJECTS_FILE),
+        (COUNTS, write_counts, counts, COUNTS_FILE),
+    ):
+        found = out[name] | f"Collect[{name}]" >> beam.combiners.ToList()
+        _ = found | f"Write[{name}]" >> beam.Map(_write_all, write, known, FileSystems.join(folder, file))
+
+
+def _write_all(found: list[Any], write: Callable[[list[Any], str], None], known: list[Any], path: str) -> None:
+    write([*known, *found], path)
 
 
 class ReadTable(beam.PTransform):

@@ -21,6 +21,13 @@ _SMALL_TABLES = {
 }
 """Tables that every worker holds, with the columns that identify a row."""
 
+_SHOWN_NAMES = 3
+
+_FUTURE = (
+    "features.history=all: rows see the future and THEIR OWN LABEL; figures made with it are comparable with published work only, "
+    "and say nothing about how a model ranks"
+)
+
 _GROWTH = 8
 """How much larger the rows of displays become with all their features, roughly."""
 
@@ -55,7 +62,10 @@ def plan(
     """
     sources = find_sources(data, dataset, need=("clicks_test",) if with_test else ())
     for role, names in missing_features(sources).items():
-        _log.warning("table %s is absent, so these features are missing: %s", role, ", ".join(names))
+        shown = ", ".join(names[:_SHOWN_NAMES]) + (", ..." if len(names) > _SHOWN_NAMES else "")
+        _log.warning("table %s is absent: its %d features are missing (%s)", role, len(names), shown)
+    if features.history == "all":
+        _log.warning(_FUTURE)
     rejects: list[Reject] = []
     counts: list[tuple[str, int]] = []
     saved: dict[str, tuple[str, int]] = {}

@@ -22,7 +22,7 @@ from schemas.errors import InputDataError
 from schemas.tables import OUTBRAIN
 from transforms import ingest_report
 from transforms.base_rows import SPLIT
-from transforms.compute_features import COUNTS, REJECTS, ComputeFeatures
+from transforms.compute_features import ComputeFeatures, write_ingest_report
 from transforms.examples import encode
 from transforms.feature_job import plan
 from transforms.partition import receive
@@ -59,17 +59,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         with self._make_beam_pipeline() as pipeline:
             out = pipeline | ComputeFeatures(job)
             _ = out["rows"] | "WriteExamples" >> beam.Map(_write_examples, work, job.partitions)
-            _ = (
-                out[REJECTS]
-                | "ListRejects" >> beam.combiners.ToList()
-                | "WriteRejects" >> beam.Map(_write_rejects, rejects, rejects_path)
-            )
-            _ = (
-                out[COUNTS]
-                | "Sum" >> beam.CombinePerKey(sum)
-                | "ListCounts" >> beam.combiners.ToList()
-                | "WriteCounts" >> beam.Map(_write_counts, counts, counts_path)
-            )
+            write_ingest_report(out, rejects, counts, report)
         self._check(ingest, split, counts_path, rejects_path, exec_properties["rejects_dir"])
 
         for code in SPLITS:
@@ -109,11 +99,3 @@ def _write_examples(element: tuple[int, bytes], folder: str, partitions: int) ->
                 for example in encode(chosen):
                     writer.write(example)
             fileio.rename(aside, final, overwrite=True)
-
-
-def _write_rejects(found: list[Any], known: list[Any], path: str) -> None:
-    ingest_report.write_rejects([*known, *found], path)
-
-
-def _write_counts(found: list[Any], known: list[Any], path: str) -> None:
-    ingest_report.write_counts([*known, *found], path)

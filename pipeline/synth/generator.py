@@ -2,19 +2,16 @@
 
 import contextlib
 import errno
-import fcntl
-import glob
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.siblings import temporary_sibling
 from pipeline.synth import aspects as aspects_
 from pipeline.synth import clicks as clicks_
 from pipeline.synth import displays as displays_
@@ -79,7 +76,7 @@ def generate(
         return present
     out.parent.mkdir(parents=True, exist_ok=True)
     report = progress or (lambda stage, share: None)
-    with _temporary_sibling(out) as folder:
+    with temporary_sibling(out, "synth") as folder:
         manifest = _fill(folder, parameters, report)
         try:
             os.rename(folder, out)
@@ -144,31 +141,3 @@ def _present(out: Path, parameters: Parameters) -> dict[str, Any] | None:
         if manifest.get("format") == FORMAT and manifest.get("parameters") == asdict(parameters):
             return manifest
     raise ConfigError(f"out must be empty, or hold a log of the same parameters. Received: {out}")
-
-
-@contextlib.contextmanager
-def _temporary_sibling(out: Path) -> Iterator[Path]:
-    """A locked folder beside `out`, removed at the end unless renamed; sweeps those whose run is dead, which hold no lock."""
-    prefix = f".{out.name}.synth-"
-    for left in out.parent.glob(f"{glob.escape(prefix)}*"):
-        with contextlib.suppress(OSError), _locked(left):
-            shutil.rmtree(left)
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=out.parent))
-    with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        # A file system without locks never sweeps, as `_locked` fails above too.
-        with contextlib.suppress(OSError):
-            stack.enter_context(_locked(folder))
-        # mkdtemp makes it private.
-        folder.chmod(0o755)
-        yield folder
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)

@@ -52,7 +52,7 @@ def test_a_run_ends_in_a_pushed_model_and_figures_over_every_eval_display(log, f
     assert result["blessed"] is True
     assert result["bad_rows"] == {}
     pushed = Path(result["pushed_path"])
-    assert pushed == root / "serving" / result["pushed_version"]
+    assert pushed == root / "serving" / str(result["pushed_version"])
     assert (pushed / "saved_model.pb").exists()
     assert result["cached_nodes"] == []
     assert set(result["node_seconds"]) == set(NODES)
@@ -97,7 +97,7 @@ def test_a_model_that_did_not_earn_it_is_refused_with_reasons_and_not_pushed(log
     assert "NOT BLESSED" in done.stderr
     assert not set(refused["cached_nodes"]) & {"Gate", "Pusher"}
     assert {"Trainer", "Evaluator"} <= set(refused["cached_nodes"])  # a new gate does not train a new model
-    assert [v.name for v in (root / "serving").iterdir() if v.name.isdigit()] == [result["pushed_version"]]
+    assert [v.name for v in (root / "serving").iterdir() if v.name.isdigit()] == [str(result["pushed_version"])]
 
 
 def test_a_run_from_a_node_on_uses_what_is_there_and_compares_with_the_blessed_model(log, first):
@@ -107,7 +107,7 @@ def test_a_run_from_a_node_on_uses_what_is_there_and_compares_with_the_blessed_m
     assert done.returncode == 0, done.stderr
     assert set(new["node_seconds"]) == set(NODES[NODES.index("Trainer") :])
     assert new["map_at_12_blessed"] == pytest.approx(result["map_at_12"], abs=1e-12)
-    assert int(new["pushed_version"]) > int(result["pushed_version"])
+    assert new["pushed_version"] > result["pushed_version"]
 
 
 def test_the_local_runner_gives_the_same_model(log, first, tmp_path):
@@ -141,7 +141,7 @@ def test_predict_scores_the_test_displays_and_writes_a_submission(log, first, tm
 def test_predict_on_the_pipelines_examples_gives_what_the_evaluator_judged(first, tmp_path):
     root, _, result = first
     (examples,) = (root / "artifacts" / "ClickExampleGen" / "examples").iterdir()
-    version = root / "serving" / result["pushed_version"]
+    version = root / "serving" / str(result["pushed_version"])
     done, scored = clickrank("predict", version, examples / "Split-eval", tmp_path / "scores.parquet", "--json")
     assert done.returncode == 0, done.stderr
     assert scored["displays"] == result["displays"]

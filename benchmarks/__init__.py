@@ -1,0 +1,1 @@
+"""What feature engineering costs, measured; needs the packages of the `dev` extra."""

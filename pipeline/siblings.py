@@ -1,0 +1,43 @@
+"""Makes a folder complete or not at all: work is done in a hidden folder beside it, and one rename ends it."""
+
+import contextlib
+import fcntl
+import glob
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def temporary_sibling(out: Path, kind: str) -> Iterator[Path]:
+    """A locked folder beside `out`, removed at the end unless renamed; sweeps those whose run is dead, which hold no lock.
+
+    Args:
+        out: What will be made; its parent exists.
+        kind: What makes it, part of the folder's name: only leftovers of the same kind are swept.
+    """
+    prefix = f".{out.name}.{kind}-"
+    for left in out.parent.glob(f"{glob.escape(prefix)}*"):
+        with contextlib.suppress(OSError), _locked(left):
+            shutil.rmtree(left)
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=out.parent))
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        # A file system without locks never sweeps, as `_locked` fails above too.
+        with contextlib.suppress(OSError):
+            stack.enter_context(_locked(folder))
+        # mkdtemp makes it private.
+        folder.chmod(0o755)
+        yield folder
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,102 @@
+"""Looks for what a row must not know: a leak in the log itself, and features that know more about train rows than about eval rows.
+
+Pure functions on Arrow and numpy; `pipeline/audit.py` runs them over a feature job's result.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.features import FEATURES
+from transforms.blocks import cut
+from transforms.parse import parse
+from transforms.sources import Source
+from transforms.users import user_number
+
+PROBED: tuple[str, ...] = ("popularity", *(f.name for f in FEATURES if f.kind in ("numeric", "indicator")))
+"""Columns that are probed. Ids and lists of ids are not: they are copied from the log, and nothing in them is computed from labels.
+`popularity` is no feature but is computed from labels, and the gate trusts it."""
+
+_DOCUMENT_BITS = 31
+
+
+def auc(values: np.ndarray, labels: np.ndarray) -> float:
+    """The probability that a random clicked row has a larger value than a random other row; equal values count half.
+
+    Args:
+        values: (n,) float64, no NaN; infinities are values like others.
+        labels: (n,) positive where clicked.
+
+    Returns:
+        NaN unless there are rows of both kinds.
+    """
+    _, code = np.unique(values, return_inverse=True)
+    clicked = labels > 0
+    positive = np.bincount(code[clicked], minlength=code.max(initial=-1) + 1).astype(np.float64)
+    negative = np.bincount(code[~clicked], minlength=code.max(initial=-1) + 1).astype(np.float64)
+    pairs = positive.sum() * negative.sum()
+    below = np.cumsum(negative) - negative
+    return float(positive @ (below + negative / 2) / pairs) if pairs else float("nan")
+
+
+def numbers(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """A numeric column as (n,) float64; a missing value becomes minus infinity, the lowest bucket of its own."""
+    values = pc.fill_null(column.cast(pa.float64()), -np.inf).to_numpy()
+    return np.where(np.isnan(values), -np.inf, values)
+
+
+def probe(train: np.ndarray, train_labels: np.ndarray, held_out: np.ndarray, held_out_labels: np.ndarray) -> tuple[float, float]:
+    """Returns (train AUC, eval AUC) of one feature alone.
+
+    Whether large or small values speak for a click is decided on train: the train AUC is never below 0.5, the eval AUC can be.
+    A feature computed from the labels of the rows that it is in tells train rows apart better than rows it has not seen.
+
+    Args:
+        train, held_out: (n,) and (m,) float64 of `numbers`.
+        train_labels, held_out_labels: (n,) and (m,).
+    """
+    on_train, on_eval = auc(train, train_labels), auc(held_out, held_out_labels)
+    return (1.0 - on_train, 1.0 - on_eval) if on_train < 0.5 else (on_train, on_eval)
+
+
+def viewed_at_or_after(
+    user: np.ndarray, document: np.ndarray, timestamp: np.ndarray, views: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """Whether the row's user has a page view of the row's document at or after the row's time: mostly the click itself.
+
+    Holds one number for each distinct pair of user and document that is asked for, however many page views there are.
+
+    Args:
+        user: (n,) int64 of `users.user_number`.
+        document: (n,) int64 in [0, 2^31), or -1 where the ad's document is not known.
+        timestamp: (n,) int64 ms.
+        views: Blocks of page views: user, document, timestamp, (m,) int64 each.
+
+    Returns:
+        (n,) bool.
+    """
+    users = np.unique(user)
+    keys, place = np.unique((np.searchsorted(users, user) << _DOCUMENT_BITS) + np.maximum(document, 0), return_inverse=True)
+    latest = np.full(len(keys), np.iinfo(np.int64).min)
+    for view_user, view_document, view_time in views if len(keys) else ():
+        at = np.minimum(np.searchsorted(users, view_user), len(users) - 1)
+        known = users[at] == view_user
+        wanted = (at[known] << _DOCUMENT_BITS) + view_document[known]
+        pair = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        found = keys[pair] == wanted
+        np.maximum.at(latest, pair[found], view_time[known][found])
+    return (document >= 0) & (latest[place] >= timestamp)
+
+
+def read_views(source: Source, block_bytes: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Reads page views block by block as `viewed_at_or_after` wants them; bad rows are left out."""
+    for block in cut(source, block_bytes):
+        rows, _ = parse(block.read(), source.table, source.header, block.first_line, source.path)
+        if rows.num_rows:
+            yield (
+                user_number(rows["uuid"]),
+                rows["document_id"].cast(pa.int64()).to_numpy(),
+                rows["timestamp"].to_numpy(),
+            )
