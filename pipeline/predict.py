@@ -20,6 +20,7 @@ from schemas.errors import ConfigError, InputDataError, recover
 from schemas.serving import EXAMPLES, FEATURES_FILE, SCORE, SERVING_DEFAULT
 from schemas.tables import OUTBRAIN
 from transforms import ingest_report
+from transforms.partition import Parcel, receive
 
 _log = logging.getLogger(__name__)
 
@@ -151,10 +152,9 @@ def _check_bad_rows(work: str, out: Path, ingest: IngestConfig) -> None:
         _log.warning("bad rows were left out (%s); they are in %s", ", ".join(f"{n} of {t}" for t, n in bad.items()), kept)
 
 
-def _keep(element: tuple[int, bytes], work: str, split: int | None) -> None:
+def _keep(element: tuple[int, Parcel], work: str, split: int | None) -> None:
     from transforms.base_rows import SPLIT
     from transforms.dimensions import save
-    from transforms.partition import receive
 
     number, packed = element
     rows = receive(packed)

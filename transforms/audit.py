@@ -20,6 +20,7 @@ PROBED: tuple[str, ...] = ("popularity", *(f.name for f in FEATURES if f.kind in
 `popularity` is no feature but is computed from labels, and the gate trusts it."""
 
 _DOCUMENT_BITS = 31
+_DEVIATIONS = 3.0
 
 
 def auc(values: np.ndarray, labels: np.ndarray) -> float:
@@ -59,6 +60,27 @@ def probe(train: np.ndarray, train_labels: np.ndarray, held_out: np.ndarray, hel
     """
     on_train, on_eval = auc(train, train_labels), auc(held_out, held_out_labels)
     return (1.0 - on_train, 1.0 - on_eval) if on_train < 0.5 else (on_train, on_eval)
+
+
+def chance_gap(train_labels: np.ndarray, held_out_labels: np.ndarray) -> float:
+    """The gap between two AUCs that chance alone hardly exceeds: three standard deviations of it for a feature that says nothing.
+
+    By the variance of the Mann-Whitney statistic, (p + n + 1) / (12 p n) for p clicked and n other rows: 0.020 for the eval days of a
+    log of 20,000 displays, where the noisiest of 72 honest columns came to 0.014 in four logs. Without it, a log of some hundred
+    displays would fail by chance.
+
+    Args:
+        train_labels, held_out_labels: (n,) and (m,), positive where clicked.
+
+    Returns:
+        NaN-free; infinity where a split has only rows of one kind.
+    """
+    variance = 0.0
+    for labels in (train_labels, held_out_labels):
+        clicked = int((labels > 0).sum())
+        other = len(labels) - clicked
+        variance += (len(labels) + 1) / (12 * clicked * other) if clicked and other else np.inf
+    return _DEVIATIONS * float(np.sqrt(variance))
 
 
 def viewed_at_or_after(

@@ -27,16 +27,13 @@ from transforms.history import answer_requests as answer_click_requests
 from transforms.history import history_columns, history_requests
 from transforms.ingest_report import COUNTS_FILE, REJECTS_FILE, write_counts, write_rejects
 from transforms.parse import Reject, empty_table, parse
-from transforms.partition import partition_of, receive, scatter, ship
+from transforms.partition import Parcel, partition_of, receive, scatter, ship
 from transforms.sources import Source
 from transforms.split import SPLIT_NAMES
 from transforms.users import NO_VIEWS, user_number
 from transforms.users import answer_requests as answer_user_requests
 
 REJECTS, COUNTS = "rejects", "counts"
-
-Parcel = bytes | str
-"""A packed table; see `partition.ship`."""
 
 
 @dataclass(frozen=True)

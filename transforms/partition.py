@@ -10,6 +10,10 @@ from apache_beam.io.filesystems import FileSystems
 
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 _INLINE_BYTES = 1 << 16
+
+Parcel = bytes | str
+"""A packed table, or the path of the file that holds it; see `ship`."""
+
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
@@ -58,7 +62,7 @@ def scatter(rows: pa.Table, numbers: np.ndarray) -> Iterator[tuple[int, pa.Table
         yield int(ordered[start]), rows.slice(start, end - start)
 
 
-def ship(rows: pa.Table, folder: str) -> bytes | str:
+def ship(rows: pa.Table, folder: str) -> Parcel:
     """Packs a table for a shuffle: small ones as bytes, larger ones as the path of a file that holds those bytes.
 
     Shuffles of local runners live in memory; through files, what is in flight does not add up there. All workers must reach the
@@ -73,7 +77,7 @@ def ship(rows: pa.Table, folder: str) -> bytes | str:
     return path
 
 
-def receive(parcel: bytes | str) -> pa.Table:
+def receive(parcel: Parcel) -> pa.Table:
     """Unpacks what `ship` packed."""
     if isinstance(parcel, str):
         with FileSystems.open(parcel, compression_type=CompressionTypes.UNCOMPRESSED) as file:

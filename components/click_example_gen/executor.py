@@ -25,7 +25,7 @@ from transforms.base_rows import SPLIT
 from transforms.compute_features import ComputeFeatures, write_ingest_report
 from transforms.examples import encode
 from transforms.feature_job import plan
-from transforms.partition import receive
+from transforms.partition import Parcel, receive
 from transforms.split import EVAL, SPLIT_NAMES, TRAIN
 
 SPLITS = (TRAIN, EVAL)
@@ -86,7 +86,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             raise
 
 
-def _write_examples(element: tuple[int, bytes], folder: str, partitions: int) -> None:
+def _write_examples(element: tuple[int, Parcel], folder: str, partitions: int) -> None:
     """Writes one partition's rows to one file a split; doing it again gives the same files."""
     number, packed = element
     rows = receive(packed)
