@@ -5,10 +5,12 @@ BIN := $(VENV)/bin
 LOCKS := requirements-dev.txt pyproject.toml
 DEMO_DATA := data/demo
 DEMO_ROOT := runs/demo
+JOB_PORT ?= 8099
+POOL_PORT ?= 50000
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --override overrides.txt --generate-hashes --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links --python-version 3.11 --python-platform x86_64-manylinux_2_28
 
-.PHONY: help setup demo test test-slow lint format schema lock clean
+.PHONY: help setup demo test test-slow lint format bench portable schema lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +45,12 @@ lint: setup  ## Check style and types
 format: setup  ## Put the code into the project's format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+bench: setup  ## Measure feature engineering beside the same core by hand in polars and duckdb (some minutes)
+	@$(BIN)/clickrank bench features
+
+portable: setup  ## Start Beam's job service and an external worker pool until Ctrl-C (JOB_PORT, POOL_PORT)
+	@$(BIN)/python -m benchmarks.portable --job-port $(JOB_PORT) --pool-port $(POOL_PORT)
 
 schema: setup  ## Render schemas/schema.pbtxt from the feature table
 	@$(BIN)/python -m schemas.data_schema > schemas/schema.pbtxt.new && mv schemas/schema.pbtxt.new schemas/schema.pbtxt

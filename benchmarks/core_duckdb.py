@@ -16,7 +16,9 @@ CREATE TABLE topics AS
 CREATE TABLE shown AS
   SELECT display_id, ad_id, clicked, uuid, timestamp, document_id, count(*) OVER (PARTITION BY display_id) AS ads_per_display
   FROM read_csv('{{data}}/clicks_train.csv')
-  JOIN (SELECT display_id, uuid, timestamp FROM read_csv('{{data}}/events.csv', types={{{{'platform': 'VARCHAR'}}}})) USING (display_id)
+  JOIN (
+    SELECT display_id, uuid, timestamp FROM read_csv('{{data}}/events.csv', types={{{{'platform': 'VARCHAR'}}}})
+  ) USING (display_id)
   LEFT JOIN (SELECT ad_id, document_id FROM read_csv('{{data}}/promoted_content.csv')) USING (ad_id);
 CREATE TABLE seen AS
   SELECT display_id, views.document_id, count(*) AS times
@@ -29,7 +31,8 @@ CREATE TABLE profile AS
   FROM seen JOIN topics USING (document_id) GROUP BY display_id, topic_id;
 CREATE TABLE result AS
   WITH history AS (
-    SELECT display_id, ad_id, document_id, ads_per_display, coalesce(sum(clicked) OVER before, 0) AS clicks, count(*) OVER before AS ad_views
+    SELECT display_id, ad_id, document_id, ads_per_display,
+      coalesce(sum(clicked) OVER before, 0) AS clicks, count(*) OVER before AS ad_views
     FROM shown WINDOW before AS (PARTITION BY ad_id ORDER BY timestamp RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
   ),
   user_views AS (SELECT display_id, sum(times)::BIGINT AS user_views FROM seen GROUP BY display_id),
@@ -41,8 +44,10 @@ CREATE TABLE result AS
   )
   SELECT display_id, ad_id, coalesce(user_views, 0) AS user_views,
     CASE WHEN ad_views > {MIN_VIEWS} THEN ad_views END AS ad_views,
-    CASE WHEN ad_views > {MIN_VIEWS} THEN (clicks + {PRIOR_VIEWS}::DOUBLE / ads_per_display) / (ad_views + {PRIOR_VIEWS}) END AS pop_ad_id,
-    CASE WHEN profile_norm * document_norm > 0 THEN coalesce(dot, 0) / (profile_norm * document_norm) END AS user_doc_ad_sim_topics
+    CASE WHEN ad_views > {MIN_VIEWS}
+      THEN (clicks + {PRIOR_VIEWS}::DOUBLE / ads_per_display) / (ad_views + {PRIOR_VIEWS}) END AS pop_ad_id,
+    CASE WHEN profile_norm * document_norm > 0
+      THEN coalesce(dot, 0) / (profile_norm * document_norm) END AS user_doc_ad_sim_topics
   FROM history
   LEFT JOIN user_views USING (display_id)
   LEFT JOIN profile_norms USING (display_id)

@@ -25,16 +25,26 @@ from transforms.dimensions import load, save
 from transforms.feature_job import plan
 from transforms.partition import receive
 
+CORE_COLUMNS = ("display_id", "ad_id", "user_views", "ad_views", "pop_ad_id", "user_doc_ad_sim_topics")
+"""What the hand-written contenders compute, too."""
 CORE_TABLES = ("clicks_train", "events", "page_views", "promoted_content", "documents_meta", "documents_topics")
 
 
-def compute(data: Path, out: Path, flags: Sequence[str] = (), *, partition_bytes: int | None = None) -> None:
+def compute(
+    data: Path,
+    out: Path,
+    flags: Sequence[str] = (),
+    *,
+    columns: Sequence[str] | None = None,
+    partition_bytes: int | None = None,
+) -> None:
     """Writes the feature rows of `data` into the new folder `out`, one file a partition; `out` is complete or not there.
 
     Args:
         data: Folder of the raw tables.
         out: Where the rows go. All workers reach its parent.
         flags: Beam's flags; its local runner unless they name another.
+        columns: The columns to write; all unless given.
         partition_bytes: Instead of the default of `features.partition_bytes`.
     """
     work = out.with_name(f".{out.name}-{uuid.uuid4().hex}")
@@ -44,7 +54,7 @@ def compute(data: Path, out: Path, flags: Sequence[str] = (), *, partition_bytes
         features = FeaturesConfig(**({"partition_bytes": partition_bytes} if partition_bytes else {}))
         job, _, _ = plan(str(data), str(work), OUTBRAIN, IngestConfig(), features, None)
         with beam.Pipeline(options=PipelineOptions([f"--runner={BeamConfig().runner}", *flags])) as pipeline:
-            _ = (pipeline | ComputeFeatures(job))["rows"] | "Save" >> beam.Map(_save, str(rows))
+            _ = (pipeline | ComputeFeatures(job))["rows"] | "Save" >> beam.Map(_save, str(rows), columns)
         rows.rename(out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -58,7 +68,7 @@ def read(out: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def compute_core(data: Path, out: Path, flags: Sequence[str] = ()) -> None:
-    """Like `compute`, but of the CTRs only the ad's, and of the document aspects only topics.
+    """Like `compute`, but of the CTRs only the ad's, of the document aspects only topics; writes `CORE_COLUMNS`.
 
     The columns that need no history (context, ages, similarity with the event's document) are computed as ever. In one process
     only: the list of CTR groups is replaced in this one.
@@ -70,16 +80,17 @@ def compute_core(data: Path, out: Path, flags: Sequence[str] = ()) -> None:
             name = f"{OUTBRAIN.table(role).stem}.csv"
             (kept / name).symlink_to((data / name).resolve())
         with mock.patch.object(history, "CTR_GROUPS", [g for g in CTR_GROUPS if g.feature == history.POPULARITY_GROUP]):
-            compute(kept, out, flags)
+            compute(kept, out, flags, columns=CORE_COLUMNS)
     finally:
         shutil.rmtree(kept, ignore_errors=True)
 
 
-def _save(element: tuple[int, bytes | str], folder: str) -> None:
+def _save(element: tuple[int, bytes | str], folder: str, columns: Sequence[str] | None) -> None:
     """Writes one partition's rows; doing it again gives the same file."""
     number, packed = element
     aside = f"{folder}/.{uuid.uuid4().hex}"
-    save(receive(packed), aside)
+    rows = receive(packed)
+    save(rows.select(list(columns)) if columns else rows, aside)
     Path(aside).rename(f"{folder}/part-{number:05d}.arrow")
 
 

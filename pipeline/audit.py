@@ -28,10 +28,10 @@ def audit(folder: Path, views: Source | None, block_bytes: int, max_auc_gap: flo
         max_auc_gap: See `AuditConfig`.
 
     Returns:
-        Ready for JSON: `passed`; `failed`, the names of features that did not pass; `max_auc_gap`; `leak`, by table (`page_views`) None
-        if it is absent, else by split `rows`, `flagged`, `share`, `map_at_12` of the flag alone, `map_at_12_random`; `probes`, a list
-        of `feature`, `auc_train`, `auc_eval`, `gap`, `allowed`, `verdict` ("pass", "FAIL", or "n/a" where a split lacks clicks or
-        other rows).
+        Ready for JSON: `passed`; `failed`, the names of features that did not pass; `max_auc_gap`; `leak`, by table (`page_views`)
+        None if it is absent, else by split `rows`, `flagged`, `share`, `map_at_12` of the flag alone, `map_at_12_random`; `probes`,
+        largest gap first, a list of `feature`, `auc_train`, `auc_eval`, `gap`, `allowed`, `verdict` ("pass", "FAIL", or "n/a" where
+        a split lacks clicks or other rows).
     """
     probes = _probes(folder, max_auc_gap)
     failed = [probe["feature"] for probe in probes if probe["verdict"] == "FAIL"]
@@ -53,8 +53,8 @@ def lines(result: dict[str, Any]) -> Iterator[str]:
             continue
         for split, found in by_split.items():
             yield (
-                f"  {table} {split:<5} {found['flagged']:,} of {found['rows']:,} rows ({found['share']:.2%}); MAP@12 by this flag alone "
-                f"{_shown(found['map_at_12'])}, random {_shown(found['map_at_12_random'])}"
+                f"  {table} {split:<5} {found['flagged']:,} of {found['rows']:,} rows ({found['share']:.2%}); "
+                f"MAP@12 by this flag alone {_shown(found['map_at_12'])}, random {_shown(found['map_at_12_random'])}"
             )
     yield "Features alone (ids are not probed: nothing in them is computed from labels)"
     yield f"  {'feature':<44} {'train AUC':>9} {'eval AUC':>9} {'gap':>8}  verdict"
@@ -97,7 +97,7 @@ def _probes(folder: Path, max_auc_gap: float) -> list[dict[str, Any]]:
     for name in leaks.PROBED:
         values = {split: leaks.numbers(_columns(folder, split, name)[name]) for split in SPLITS}
         train, held_out = leaks.probe(values["train"], labels["train"], values["eval"], labels["eval"])
-        gap = train - held_out
+        gap = leaks.gap(train, held_out)
         verdict = "n/a" if math.isnan(gap) else "FAIL" if gap > allowed else "pass"
         probes.append(
             {

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from schemas.errors import NOT_BLESSED_EXIT_CODE, ClickrankError, recover
+from schemas.errors import NOT_BLESSED_EXIT_CODE, ClickrankError, InputDataError, recover
 
 app = typer.Typer(
     name="clickrank",
@@ -19,11 +19,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done; 2 usage or config; 3 bad input data; 4 ran, but the model was not blessed; "
+    epilog="Exit codes: 0 done; 2 usage or config; 3 bad input data, or features that leak; 4 ran, but the model was not blessed; "
     "5 a remote service failed; 75 transient, run again; 130 or 143 stopped by SIGINT or SIGTERM.",
 )
 config_app = typer.Typer(help="Show the configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+bench_app = typer.Typer(help="Measure what things cost on this machine.", no_args_is_help=True)
+app.add_typer(bench_app, name="bench")
 
 ConfigFiles = Annotated[
     list[Path] | None,
@@ -116,6 +118,36 @@ def predict(
         typer.echo(f"{result['rows']:,} ads of {result['displays']:,} displays scored by version {result['version']}: {out}")
 
 
+@app.command()
+def features(
+    data: Annotated[Path, typer.Argument(help="Folder with the raw tables (.csv, .csv.gz or .csv.zip).")],
+    out: Annotated[Path, typer.Argument(help="Folder to make for the Parquet files, the counts and the bad rows.")],
+    config: ConfigFiles = None,
+    set_: Settings = None,
+    audit: Annotated[
+        bool, typer.Option("--audit", help="Look for leaks: in the log, and features that know their own train label (exit 3).")
+    ] = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make the features alone, as the pipeline does: Parquet by split, one row for each display and ad."""
+    from pipeline.config import load_config
+    from pipeline.features import features as make_features
+
+    result = make_features(data, out, load_config(config or (), set_ or ()), audit=audit, verbose=verbose)
+    failed = result["audit"]["failed"] if result["audit"] else []
+    if failed:
+        error = InputDataError(
+            f"these features rank train rows better than eval rows, so they leak: {', '.join(failed)}; the features are in {out}"
+        )
+        typer.echo(f"error: {error}", err=True)
+        result |= {"error": str(error), "exit_code": error.exit_code}
+    if as_json:
+        typer.echo(json.dumps(result))
+    if failed:
+        raise typer.Exit(InputDataError.exit_code)
+
+
 @config_app.command("show")
 def config_show(config: ConfigFiles = None, set_: Settings = None, as_json: AsJson = False) -> None:
     """Print the whole configuration after files and --set, as YAML."""
@@ -154,6 +186,24 @@ def doctor(
             typer.echo(f"{'ok  ' if check.passed else 'FAIL'}  {check.name:<26} {check.found}")
     if not sound:
         raise typer.Exit(2)
+
+
+@bench_app.command("features")
+def bench_features(
+    page_views: Annotated[
+        list[int] | None,
+        typer.Option(min=20, help="Size of a synthetic log; repeatable. [default: 400,000, 2 and 10 million]", show_default=False),
+    ] = None,
+    logs: Annotated[
+        Path | None, typer.Option(help="Folder that keeps the logs for the next time. [default: none]", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure feature engineering beside the same core written by hand in polars and duckdb (needs the dev packages)."""
+    from benchmarks.features import PAGE_VIEWS, measure, table
+
+    results = measure(page_views or PAGE_VIEWS, logs, lambda result: typer.echo(table([result]).splitlines()[1], err=True))
+    typer.echo(json.dumps({"results": [result._asdict() for result in results]}) if as_json else table(results))
 
 
 def main() -> NoReturn:

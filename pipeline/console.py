@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 _NAME_WIDTH = 18
+_MANY = 1000
+"""Of so many units, a percentage says more than the numbers."""
 
 
 class RunConsole:
@@ -49,7 +51,8 @@ class RunConsole:
     def advanced(self, stage: str, done: int, total: int) -> None:
         """Moves the working node's bar; a `schemas.progress` sink."""
         if self._progress and self._task is not None:
-            self._progress.update(self._task, completed=done, total=total, note=f"{stage} {done}/{total}")
+            note = f"{stage} {done}/{total}" if total < _MANY else f"{stage} {done / total:.0%}"
+            self._progress.update(self._task, completed=done, total=total, note=note)
 
     def finished(self, node_id: str, seconds: float, cached: bool) -> None:
         """Writes the node's line."""

@@ -31,7 +31,7 @@ def features(data: Path, out: Path, config: Config, *, audit: bool, verbose: boo
     """Computes the features of all labelled displays.
 
     Makes the folder `out` complete or not at all: `train-*.parquet` and `eval-*.parquet`, a row for each display and ad with the
-    columns of `transforms.examples.arrow_schema()` (null where missing), `counts.json`, `rejects.csv` and, if audited, `audit.json`.
+    columns of `transforms.examples.arrow_schema()` (null where missing), `counts.json`, `rejects.csv`, and `audit.json` if audited.
     Work in progress is in a hidden folder beside it. Prints a summary to standard error.
 
     Args:
@@ -42,12 +42,13 @@ def features(data: Path, out: Path, config: Config, *, audit: bool, verbose: boo
         verbose: Leave the libraries' messages on the screen.
 
     Returns:
-        Ready for JSON: `path`, `history`, `rows` by split, `bad_rows` by table, `seconds` and `cpu_seconds` (of this process and the
-        children it waited for) in all, `peak_rss_bytes`, and `audit`, None unless asked for.
+        Ready for JSON: `path`, `history`, `rows` by split, `bad_rows` by table, `seconds`, `cpu_seconds` (of this process and the
+        children it waited for), `peak_rss_bytes`, and `audit`, None unless asked for.
 
     Raises:
         ConfigError: `out` is not free or cannot be written.
-        InputDataError: The tables cannot be used, have too many bad rows (then listed in `<out>.rejects.csv`), or leave a split empty.
+        InputDataError: The tables cannot be used, have too many bad rows, or leave a split empty; the bad rows are then listed in
+            `<out>.rejects.csv`.
         ClickrankError: Anything else; the log is then in `<out>.log.txt`.
     """
     start, cpu = time.monotonic(), _cpu_seconds()
@@ -130,6 +131,9 @@ def _write_parquet(element: tuple[int, bytes | str], folder: str, partitions: in
 
 
 def _check_free(out: Path) -> None:
+    above = next(parent for parent in out.parents if parent.exists())
+    if not above.is_dir():
+        raise ConfigError(f"OUT must be in a folder, and {above} is none. Received: {out}")
     if not out.exists():
         return
     if not out.is_dir():

@@ -170,8 +170,12 @@ class PushConfig(_Section):
 class AuditConfig(_Section):
     """The leak audit of `clickrank features --audit`."""
 
+    # Largest gaps of four synthetic logs of 20,000 displays: 0.0067 to 0.0103 with features.history=past, where all is honest;
+    # 0.0206 to 0.0314 with history=all, where 6 to 9 columns of each log exceed 0.015.
     max_auc_gap: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
-        0.05, description="A feature alone may rank train rows better than eval rows by at most this much AUC."
+        0.015,
+        description="A feature alone may rank train rows better than eval rows by at most this much AUC, or by what chance "
+        "explains where that is more (short logs).",
     )
 
 

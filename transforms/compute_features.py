@@ -15,7 +15,9 @@ import pyarrow.compute as pc
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import PBegin, PCollection, TaggedOutput
 
+from schemas import progress
 from schemas.config import FeaturesConfig, IngestConfig, SplitConfig
+from schemas.features import CTR_GROUPS
 from schemas.tables import DAY_MS, Dataset
 from transforms.aspects import DocumentAspects, load_aspects
 from transforms.base_rows import SPLIT, base_rows, complete_rows
@@ -193,6 +195,7 @@ class _ByUser:
 
 def _parse_block(block: Block, scatter_rows: Callable[[pa.Table], Iterator[tuple[int, Any]]]) -> Iterator[Any]:
     source = block.source
+    progress.advance(f"read {source.table.role}", block.length, source.text_bytes)
     rows, rejects = parse(block.read(), source.table, source.header, block.first_line, source.path)
     yield from _report(source.table.role, rows.num_rows + len(rejects), rejects)
     yield from scatter_rows(rows)
@@ -259,6 +262,7 @@ def _ask_history(element: tuple[int, Parcel], job: FeatureJob) -> Iterator[tuple
 
 def _count_as_of(element: tuple[tuple[int, int], Iterable[Parcel]], job: FeatureJob) -> Iterator[tuple[int, Parcel]]:
     (index, _), packed = element
+    progress.advance("count clicks", 1, len(CTR_GROUPS) * job.partitions)
     for home, counts in answer_click_requests(index, pa.concat_tables(map(receive, packed)), job.features):
         yield home, ship(counts, job.work)
 
@@ -293,6 +297,7 @@ def _look_back(element: tuple[int, dict[str, Iterable[Any]]], job: FeatureJob) -
 
 def _add_history(element: tuple[int, dict[str, Iterable[Parcel]]], job: FeatureJob) -> tuple[int, Parcel]:
     number, packed = element
+    progress.advance("finish rows", 1, job.partitions)
     rows = receive(next(iter(packed["rows"])))
     clicks = [receive(part) for part in packed["clicks"]]
     columns = history_columns(rows, pa.concat_tables(clicks) if clicks else None, job.features)

@@ -6,6 +6,7 @@ import numpy as np
 
 # A composite key holds the group's code above and the time below this bit: 34 years of ms, and 2^23 groups a partition.
 _TIME_BITS = 40
+_AD_BITS = 32
 _FIXED_POINT = 1 << 32
 """Confidences are added up as integers, so that the sum does not depend on the order of the rows."""
 
@@ -56,8 +57,9 @@ def count_as_of(
     _, code = np.unique(group, return_inverse=True)
     if n and (code.max() >= 1 << (63 - _TIME_BITS) or timestamp.max() >= 1 << _TIME_BITS):
         raise OverflowError(f"too many groups or too late a time for one partition. Received: {code.max() + 1} groups")
-    # All in the order of group and time: then every search below asks in ascending order, which memory caches like.
-    order = np.argsort((code.astype(np.int64) << _TIME_BITS) + timestamp, kind="stable")
+    # All in the order of group and time: then every search below asks in ascending order, which memory caches like. The order
+    # within a moment is of no matter, as nobody sees a part of it.
+    order = np.argsort((code.astype(np.int64) << _TIME_BITS) + timestamp)
     code, time = code[order].astype(np.int64), timestamp[order]
     base = code << _TIME_BITS
     history = np.flatnonzero(is_history[order])
@@ -88,10 +90,11 @@ def _put_back(values: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 
 def _is_first(group: np.ndarray, ad: np.ndarray) -> np.ndarray:
-    """1 for the first row of each (group, ad), else 0. (n,) each."""
-    order = np.lexsort([ad, group])  # stable: of one pair, the first in time stays first
+    """1 for the first row of each (group, ad), else 0. (n,) each; groups are below 2^23, ads below 2^32."""
+    pair = (group << _AD_BITS) + ad
+    order = np.argsort(pair, kind="stable")  # of one pair, the first in time stays first
     new = np.ones(len(order), np.int64)
-    new[1:] = (np.diff(group[order]) != 0) | (np.diff(ad[order]) != 0)
+    new[1:] = np.diff(pair[order]) != 0
     first = np.empty(len(order), np.int64)
     first[order] = new
     return first

@@ -31,9 +31,6 @@ _FUTURE = (
 _GROWTH = 8
 """How much larger the rows of displays become with all their features, roughly."""
 
-_COMPRESSION = 5
-"""How much larger CSV text is than its compressed file, roughly."""
-
 
 def plan(
     data: str,
@@ -101,5 +98,4 @@ def plan(
 
 
 def _text_bytes(sources: dict[str, Source], roles: list[str]) -> int:
-    found = [sources[role] for role in roles if role in sources]
-    return sum(source.size_bytes * (1 if source.is_plain else _COMPRESSION) for source in found)
+    return sum(sources[role].text_bytes for role in roles if role in sources)

@@ -137,7 +137,7 @@ def _group_columns(group: CtrGroup, answers: pa.Table | None, n: int) -> dict[st
     missing = np.ones(n, bool)
     if answers is not None and answers.num_rows:
         # A fixed order, so that the sums are the same however the work was cut.
-        order = np.lexsort([answers["aspect"].to_numpy(), answers["row"].to_numpy()])
+        order = np.argsort((answers["row"].to_numpy().astype(np.int64) << 32) + answers["aspect"].to_numpy())
         row = answers["row"].to_numpy()[order]
         rates, weights = answers["rate"].to_numpy()[order], answers["weight"].to_numpy()[order]
         at, start = np.unique(row, return_index=True)

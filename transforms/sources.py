@@ -19,6 +19,9 @@ from schemas.features import FEATURES
 from schemas.tables import SUFFIXES, Dataset, Table
 
 _FINGERPRINT_BYTES = 1 << 16
+_COMPRESSION = 5
+"""How much larger CSV text is than its compressed file, roughly."""
+
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -42,6 +45,11 @@ class Source:
     def is_plain(self) -> bool:
         """Whether the file is not compressed, so that a part of it can be read on its own."""
         return self.path.endswith(SUFFIXES[0])
+
+    @property
+    def text_bytes(self) -> int:
+        """Size of its text; a rough guess where it is compressed."""
+        return self.size_bytes * (1 if self.is_plain else _COMPRESSION)
 
 
 def find_sources(data: str, dataset: Dataset, *, need: tuple[str, ...] = ()) -> dict[str, Source]:

@@ -1,5 +1,6 @@
 """What a user viewed before a display: counts, profiles against the ad's document, and how the user came to the page."""
 
+import binascii
 import itertools
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy import sparse
 
 from schemas.features import ASPECTS
 from transforms.aspects import DocumentAspects, ranges
+from transforms.partition import mix
 from transforms.similarity import similarities, similarity_columns
 
 NO_VIEWS = pa.schema(
@@ -27,7 +29,8 @@ NO_VIEWS = pa.schema(
 _UUID_CHARS = 14
 _MAX_PAIRS = 4_000_000
 """Pairs of display and earlier view that are held at a time."""
-_TIME_BITS = 40
+_TIME_BITS, _DOCUMENT_BITS = 40, 32
+"""Times and document ids are below 2 to these; a user's place is above."""
 
 
 def user_number(uuid: pa.Array | pa.ChunkedArray) -> np.ndarray:
@@ -39,13 +42,22 @@ def user_number(uuid: pa.Array | pa.ChunkedArray) -> np.ndarray:
     numbers = np.empty(len(texts), np.uint64)
     is_hex = pc.match_substring_regex(texts, r"^[0-9a-f]{14}$").to_numpy(zero_copy_only=False)
     if is_hex.any():
-        digits = np.frombuffer("".join(texts.filter(pa.array(is_hex)).to_pylist()).encode(), np.uint8).reshape(-1, _UUID_CHARS)
-        values = np.where(digits >= ord("a"), digits - (ord("a") - 10), digits - ord("0")).astype(np.uint64)
-        numbers[is_hex] = values @ (np.uint64(16) ** np.arange(_UUID_CHARS, dtype=np.uint64)[::-1])
+        seven = np.frombuffer(binascii.unhexlify(_text_of(texts.filter(pa.array(is_hex)))), np.uint8).reshape(-1, _UUID_CHARS // 2)
+        eight = np.zeros((len(seven), 8), np.uint8)
+        eight[:, 1:] = seven
+        numbers[is_hex] = eight.view(">u8").ravel()
     if not is_hex.all():
         other = np.array(texts.filter(pa.array(~is_hex)).to_pylist(), object)
         numbers[~is_hex] = pd.util.hash_array(other) | np.uint64(1 << 63)  # apart from what 14 digits can reach
     return numbers.view(np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
+
+
+def _text_of(texts: pa.StringArray) -> memoryview:
+    """The UTF-8 of all strings together, not copied; none is null."""
+    texts = texts.cast(pa.large_string())
+    _, offsets, characters = texts.buffers()
+    ends = np.frombuffer(offsets, np.int64)
+    return memoryview(characters)[ends[texts.offset] : ends[texts.offset + len(texts)]]
 
 
 def answer_requests(
@@ -91,18 +103,22 @@ class _History:
     def __init__(self, views: pa.Table):
         user, timestamp = views["user"].to_numpy(), views["timestamp"].to_numpy()
         document = views["document_id"].to_numpy()
-        order = np.lexsort([timestamp, user])
-        self.document, self._moment_user, self._timestamp = document[order], user[order], timestamp[order]
-        self._views = views
-        self._users, starts = np.unique(self._moment_user, return_index=True)
+        order = np.argsort(user)
+        self._users, starts = np.unique(user[order], return_index=True)
         self._bounds = np.append(starts, len(order))
         place = np.repeat(np.arange(len(self._users)), np.diff(self._bounds))
-        self._keys = (place << _TIME_BITS) + self._timestamp  # ascending
-        pairs = np.lexsort([self._timestamp, self.document, place])
-        new = np.ones(len(pairs), bool)
-        new[1:] = (np.diff(place[pairs]) != 0) | (np.diff(self.document[pairs]) != 0)
-        kept = pairs[new]
-        self._first_user, self._first_document, self._first_time = place[kept], self.document[kept], self._timestamp[kept]
+        # Sorting by one integer costs a fraction of np.lexsort by two; nothing depends on the order of views of one moment.
+        keys = (place << _TIME_BITS) + timestamp[order]
+        by_time = np.argsort(keys)
+        order = order[by_time]
+        self._keys = keys[by_time]  # ascending; `place` is by user already
+        self.document = document[order]
+        self._views = views
+        pairs = (place << _DOCUMENT_BITS) + self.document
+        by_pair = np.argsort(pairs)
+        self._pairs, first = np.unique(pairs[by_pair], return_index=True)
+        time = timestamp[order][by_pair]
+        self._first_time = np.minimum.reduceat(time, first) if len(time) else time
 
     def range_before(self, user: np.ndarray, before: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Returns where each user's views start, and where those at or after `before` do (None: where the user's views end)."""
@@ -116,18 +132,14 @@ class _History:
         return start, np.where(known, end, start)
 
     def first_view(self, user: np.ndarray, document: np.ndarray) -> np.ndarray:
-        """Returns when each user first viewed each document, (n,) int64 ms; the largest integer if never."""
+        """Returns when each user first viewed each document (-1: none), (n,) int64 ms; the largest integer if never."""
         never = np.full(len(user), np.iinfo(np.int64).max)
         if not len(self._users):
             return never
         place = np.minimum(np.searchsorted(self._users, user), len(self._users) - 1)
-        # Documents are numbered by place among all viewed ones, so that user and document make one ascending key.
-        documents = np.unique(self._first_document)
-        number = np.minimum(np.searchsorted(documents, document), len(documents) - 1)
-        keys = self._first_user * len(documents) + np.searchsorted(documents, self._first_document)
-        wanted = place * len(documents) + number
-        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        found = (keys[at] == wanted) & (self._users[place] == user) & (documents[number] == document)
+        wanted = (place << _DOCUMENT_BITS) + document
+        at = np.minimum(np.searchsorted(self._pairs, wanted), len(self._pairs) - 1)
+        found = (self._pairs[at] == wanted) & (self._users[place] == user) & (document >= 0)
         return np.where(found, self._first_time[at], never)
 
     def traffic_source(self, displays: pa.Table) -> pa.Array:
@@ -136,7 +148,7 @@ class _History:
         Of several at one moment the largest counts; null if none matches.
         """
         names = {"user": "user", "doc_event_id": "document_id", "event_platform": "platform", "event_geo_location": "geo_location"}
-        views = self._views.filter(pc.is_valid(self._views["traffic_source"]))
+        views = self._views.filter(pc.and_(pc.is_valid(self._views["traffic_source"]), self._may_match(displays)))
         key = np.zeros(displays.num_rows + views.num_rows, np.int64)
         valid = np.ones(len(key), bool)
         for asked, given in names.items():
@@ -157,6 +169,15 @@ class _History:
         values = np.zeros(n, np.int64)
         values[found] = source[at[found]]
         return pa.array(values, mask=~found)
+
+    def _may_match(self, displays: pa.Table) -> pa.Array:
+        """Whether a view's user and document are any display's; a few others pass, too."""
+
+        def hashes(rows: pa.Table, document: str) -> np.ndarray:
+            return (mix(rows["user"].to_numpy()) ^ mix(pc.fill_null(rows[document], -1).to_numpy())).view(np.int64)
+
+        asked = pa.array(hashes(displays, "doc_event_id"))
+        return pc.is_in(pa.array(hashes(self._views, "document_id")), value_set=asked)
 
 
 def _profile_similarities(

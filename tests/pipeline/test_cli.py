@@ -13,7 +13,9 @@ def clickrank(*args):
     return subprocess.run([sys.executable, "-m", "pipeline.cli", *map(str, args)], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("command", [[], ["synth"], ["run"], ["predict"], ["config", "show"], ["config", "schema"], ["doctor"]])
+@pytest.mark.parametrize(
+    "command", [[], ["synth"], ["run"], ["predict"], ["features"], ["config", "show"], ["config", "schema"], ["doctor"]]
+)
 def test_every_command_explains_itself(command):
     done = clickrank(*command, "--help")
     assert done.returncode == 0

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,25 +39,26 @@ def expected(log: Path, tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
 
 
 @pytest.fixture(scope="module")
-def portable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ...]]:
-    """Starts a job service and a worker pool; gives the flags that lead there."""
+def portable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Starts a job service and a worker pool; gives the flags that lead there, and the pool's process id."""
     folder = tmp_path_factory.mktemp("portable")
     with contextlib.ExitStack() as stack:
         ports = [_free_port(), _free_port()]
         stack.enter_context(_server(folder, "apache_beam.runners.portability.local_job_service_main", "-p", str(ports[0])))
-        stack.enter_context(_server(folder, "apache_beam.runners.worker.worker_pool_main", "--service_port", str(ports[1])))
+        pool = stack.enter_context(_server(folder, "apache_beam.runners.worker.worker_pool_main", "--service_port", str(ports[1])))
         for port in ports:
             _await_port(port)
-        yield (
+        flags = (
             "--runner=PortableRunner",
             f"--job_endpoint=localhost:{ports[0]}",
             "--environment_type=EXTERNAL",
             f"--environment_config=localhost:{ports[1]}",
         )
+        yield flags, pool.pid
 
 
 def test_an_external_worker_pool_gives_the_same_rows(log, expected, portable, tmp_path):
-    run = _start(log, tmp_path / "rows", portable)
+    run = _start(log, tmp_path / "rows", portable[0])
     output, _ = run.communicate()
     assert run.returncode == 0, output
     assert feature_rows.read(tmp_path / "rows").equals(expected)
@@ -74,11 +74,15 @@ def test_two_worker_processes_give_the_same_rows(log, expected, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("runner", ["processes", "portable"])
 def test_a_killed_worker_leaves_nothing_partial_and_the_next_run_succeeds(runner, expected, log, request, tmp_path):
-    flags = MULTI_PROCESSING if runner == "processes" else request.getfixturevalue("portable")
     out = tmp_path / "rows"
-    run = _start(log, out, flags)
-    worker = _await_worker(run)
-    os.kill(worker, signal.SIGKILL)
+    if runner == "processes":
+        flags = MULTI_PROCESSING
+        run = _start(log, out, flags)
+        parent = run.pid
+    else:
+        flags, parent = request.getfixturevalue("portable")
+        run = _start(log, out, flags)
+    os.kill(_await_worker(parent), signal.SIGKILL)
     output, _ = run.communicate(timeout=300)
     if run.returncode == 0:
         assert feature_rows.read(out).equals(expected)
@@ -112,6 +116,27 @@ def _server(folder: Path, module: str, *arguments: str) -> Iterator[subprocess.P
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(server.pid, signal.SIGKILL)  # with the workers it started: its own way out leaves some behind
             server.wait()
+
+
+def _await_worker(ancestor: int) -> int:
+    """Waits until a process below `ancestor` is one of Beam's workers, and has had time to begin; returns its id."""
+    for _ in range(600):
+        commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in _descendants(ancestor)}
+        workers = [pid for pid, words in commands.items() if b"python" in words[0] and b"sdk_worker" in b" ".join(words)]
+        if workers:
+            time.sleep(3)
+            return workers[-1]
+        time.sleep(0.1)
+    raise TimeoutError("no worker was started")
+
+
+def _descendants(pid: int) -> list[int]:
+    found = []
+    with contextlib.suppress(FileNotFoundError):  # it ended meanwhile
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                found += [child, *_descendants(child)]
+    return found
 
 
 def _free_port() -> int:

@@ -1,0 +1,130 @@
+"""What feature engineering costs, beside the same core written by hand in polars and in duckdb.
+
+Every contender has a process of its own. This one stays small and imports nothing large: Linux counts the peak memory of the
+process that starts another as that other's, too.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from schemas.errors import ClickrankError
+
+PAGE_VIEWS = (400_000, 2_000_000, 10_000_000)
+VIEWS_A_DISPLAY = 20
+WHOLE_AT_MOST = 2_000_000
+"""Page views up to which the whole feature set is measured, too."""
+
+OURS, OURS_WHOLE = "clickrank, core", "clickrank, all features"
+BY_HAND = {"polars, core": "benchmarks.core_polars", "duckdb, core": "benchmarks.core_duckdb"}
+
+
+class Measured(NamedTuple):
+    """What one contender took for one log.
+
+    Attributes:
+        page_views: Page views of the log.
+        displays: Its labelled displays.
+        contender: Whose code, and which features.
+        cpu_s: User and system CPU seconds of all its processes, start-up included.
+        wall_s: Seconds from start to end.
+        peak_rss_mb: Peak resident memory of its largest process, 10^6 bytes.
+    """
+
+    page_views: int
+    displays: int
+    contender: str
+    cpu_s: float
+    wall_s: float
+    peak_rss_mb: float
+
+
+class BenchmarkError(ClickrankError):
+    """A contender failed, or contenders disagree."""
+
+
+def measure(
+    page_views: Sequence[int] = PAGE_VIEWS, logs: Path | None = None, done: Callable[[Measured], None] = lambda _: None
+) -> list[Measured]:
+    """Measures all contenders on a synthetic log of each size, and checks that they agree.
+
+    Args:
+        page_views: Sizes of the logs; there is a labelled display for every 20 page views.
+        logs: Folder in which the logs stay for the next time; a temporary one unless given.
+        done: Is told each result as it comes.
+
+    Raises:
+        BenchmarkError: See there.
+    """
+    results: list[Measured] = []
+    with tempfile.TemporaryDirectory(prefix="clickrank-bench-") as folder:
+        for size in page_views:
+            for result in _measure_log(size, (logs or Path(folder)).absolute(), Path(folder)):
+                done(result)
+                results.append(result)
+    return results
+
+
+def table(results: Sequence[Measured]) -> str:
+    """Renders results for a screen."""
+    lines = [f"{'page views':>12} {'displays':>10}  {'contender':<24} {'CPU s':>8} {'wall s':>8} {'peak MB':>8}"]
+    lines += [
+        f"{r.page_views:>12,} {r.displays:>10,}  {r.contender:<24} {r.cpu_s:>8.1f} {r.wall_s:>8.1f} {r.peak_rss_mb:>8,.0f}"
+        for r in results
+    ]
+    return "\n".join(lines)
+
+
+def _measure_log(page_views: int, logs: Path, folder: Path) -> Iterator[Measured]:
+    displays = max(1, page_views // VIEWS_A_DISPLAY)
+    log = logs / f"page-views-{page_views}"
+    _run("pipeline.cli", "synth", str(log), "--displays", str(displays), "--page-views", str(page_views))
+
+    def result(contender: str, cost: tuple[float, float, float]) -> Measured:
+        return Measured(page_views, displays, contender, *(round(value, 2) for value in cost))
+
+    with _new(folder / "ours") as ours:
+        yield result(OURS, _run("benchmarks.feature_rows", str(log), str(ours), "--core"))
+        for contender, module in BY_HAND.items():
+            with _new(folder / "theirs.parquet") as theirs:
+                yield result(contender, _run(module, str(log), str(theirs)))
+                _run("benchmarks.agreement", str(ours), str(theirs))
+    if page_views <= WHOLE_AT_MOST:
+        with _new(folder / "whole") as whole:
+            yield result(OURS_WHOLE, _run("benchmarks.feature_rows", str(log), str(whole)))
+
+
+@contextmanager
+def _new(path: Path) -> Iterator[Path]:
+    """A path that nothing is left at."""
+    yield path
+    if path.is_dir():
+        for file in path.iterdir():
+            file.unlink()
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _run(module: str, *arguments: str) -> tuple[float, float, float]:
+    """Runs a module in a process of its own; returns CPU seconds, wall seconds and peak memory in 10^6 bytes."""
+    start = time.monotonic()
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen([sys.executable, "-m", module, *arguments], stdout=output, stderr=subprocess.STDOUT)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()
+            raise
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            output.seek(0)
+            last = output.read().decode(errors="replace").strip()[-2000:]
+            raise BenchmarkError(f"{module} {' '.join(arguments)} ended with {process.returncode}: {last}")
+    return usage.ru_utime + usage.ru_stime, time.monotonic() - start, usage.ru_maxrss * 1024 / 1e6
