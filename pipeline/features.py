@@ -161,7 +161,7 @@ def _kept_log(log: Path, out: Path, verbose: bool) -> Iterator[None]:
         known = recover(error, str(out.parent))
         if known is not None:
             raise known from error
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) or _is_interrupt(error):
             raise
         logging.error("The features could not be made", exc_info=error)
         where = ""
@@ -171,6 +171,14 @@ def _kept_log(log: Path, out: Path, verbose: bool) -> Iterator[None]:
             where = f"; see {kept}"
         first = (str(error).strip().splitlines() or [""])[0][:300]
         raise ClickrankError(f"{type(error).__name__}: {first}{where}") from error
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Whether the program was told to stop: Beam makes an ordinary exception of that."""
+    current: BaseException | None = error
+    while current is not None and isinstance(current, Exception):
+        current = current.__cause__ or current.__context__
+    return current is not None
 
 
 @contextmanager

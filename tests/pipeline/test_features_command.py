@@ -83,23 +83,34 @@ def test_a_result_is_never_overwritten_and_an_empty_folder_is_filled(tmp_path):
     check_failed(clickrank("features", log, log / "events.csv" / "out"), 2, "events.csv is none")
 
 
-def test_killed_in_mid_run_it_leaves_nothing_under_out_and_the_next_run_sweeps(log, tmp_path):
-    out = tmp_path / "out"
+def stop_in_mid_run(log: Path, out: Path, number: int) -> int:
+    """Sends the signal once workers have begun to ship rows; returns the exit code."""
     run = subprocess.Popen(command("features", log, out), stderr=subprocess.DEVNULL, env=environment())
     try:
         give_up = time.monotonic() + 120
-        while not list(tmp_path.glob(".out.features-*/work/*")):
+        while not list(out.parent.glob(f".{out.name}.features-*/work/*.arrows")):
             assert run.poll() is None
             assert time.monotonic() < give_up
             time.sleep(0.01)
-        run.send_signal(signal.SIGKILL)
+        run.send_signal(number)
+        return run.wait(60)
     finally:
         run.kill()
         run.wait()
+
+
+def test_killed_in_mid_run_it_leaves_nothing_under_out_and_the_next_run_sweeps(log, tmp_path):
+    out = tmp_path / "out"
+    assert stop_in_mid_run(log, out, signal.SIGKILL) == -signal.SIGKILL
     assert not out.exists()
     assert len(list(tmp_path.iterdir())) == 1
     check_good(clickrank("features", log, out))
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_told_to_stop_in_mid_run_it_leaves_nothing_at_all(log, tmp_path):
+    assert stop_in_mid_run(log, tmp_path / "out", signal.SIGTERM) == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_bad_input_is_exit_3_and_leaves_the_reasons_only(tmp_path):
