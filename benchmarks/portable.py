@@ -28,9 +28,8 @@ def main() -> None:
     sys.stdout.write(
         f"Job service on port {ports.job_port}, worker pool on port {ports.pool_port}; Ctrl-C ends both. In another shell, with "
         f"{Path(sys.executable).parent} first on PATH:\n"
-        "  clickrank run DATA --root ROOT --set beam.runner=PortableRunner --set 'beam.args="
-        f'["--job_endpoint=localhost:{ports.job_port}", "--environment_type=EXTERNAL", '
-        f'"--environment_config=localhost:{ports.pool_port}"]\'\n'
+        f"  python -m benchmarks.feature_rows DATA OUT --runner=PortableRunner --job_endpoint=localhost:{ports.job_port} "
+        f"--environment_type=EXTERNAL --environment_config=localhost:{ports.pool_port}\n"
     )
     sys.stdout.flush()
     try:

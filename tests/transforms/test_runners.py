@@ -58,16 +58,12 @@ def portable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[tuple[s
 
 
 def test_an_external_worker_pool_gives_the_same_rows(log, expected, portable, tmp_path):
-    run = _start(log, tmp_path / "rows", portable[0])
-    output, _ = run.communicate()
-    assert run.returncode == 0, output
+    _finish(log, tmp_path / "rows", portable[0])
     assert feature_rows.read(tmp_path / "rows").equals(expected)
 
 
 def test_two_worker_processes_give_the_same_rows(log, expected, tmp_path):
-    run = _start(log, tmp_path / "rows", MULTI_PROCESSING)
-    output, _ = run.communicate()
-    assert run.returncode == 0, output
+    _finish(log, tmp_path / "rows", MULTI_PROCESSING)
     assert feature_rows.read(tmp_path / "rows").equals(expected)
 
 
@@ -75,24 +71,20 @@ def test_two_worker_processes_give_the_same_rows(log, expected, tmp_path):
 @pytest.mark.parametrize("runner", ["processes", "portable"])
 def test_a_killed_worker_leaves_nothing_partial_and_the_next_run_succeeds(runner, expected, log, request, tmp_path):
     out = tmp_path / "rows"
-    if runner == "processes":
-        flags = MULTI_PROCESSING
-        run = _start(log, out, flags)
-        parent = run.pid
-    else:
-        flags, parent = request.getfixturevalue("portable")
-        run = _start(log, out, flags)
-    os.kill(_await_worker(parent), signal.SIGKILL)
-    output, _ = run.communicate(timeout=300)
-    if run.returncode == 0:
-        assert feature_rows.read(out).equals(expected)
-    else:
-        assert not out.exists(), output
-        again = _start(log, out, flags)
-        output, _ = again.communicate()
-        assert again.returncode == 0, output
-        assert feature_rows.read(out).equals(expected)
-    assert [path.name for path in tmp_path.iterdir()] == ["rows"]
+    flags, pool = (MULTI_PROCESSING, None) if runner == "processes" else request.getfixturevalue("portable")
+    with _started(log, out, flags) as run:
+        worker = _await_worker(pool or run.pid)
+        with contextlib.suppress(ProcessLookupError):  # the run was quicker
+            os.kill(worker, signal.SIGKILL)
+        try:
+            failed = run.wait(timeout=40) != 0
+        except subprocess.TimeoutExpired:  # Beam's FnApiRunner waits for ever for a worker that dies before it has connected
+            failed = True
+    if failed:
+        assert not out.exists()
+        _finish(log, out, flags)
+    assert feature_rows.read(out).equals(expected)
+    assert {path.name for path in tmp_path.iterdir()} == {"rows", "rows.log"}
 
 
 def _environment() -> dict[str, str]:
@@ -100,9 +92,23 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
-def _start(log: Path, out: Path, flags: tuple[str, ...]) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def _started(log: Path, out: Path, flags: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes]]:
+    """Starts a run, and ends what is left of it: workers outlive a client that lost one of them."""
     command = [sys.executable, "-m", "benchmarks.feature_rows", str(log), str(out), f"--partition-bytes={PARTITION_BYTES}", *flags]
-    return subprocess.Popen(command, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with out.with_suffix(".log").open("wb") as output:  # not a pipe: a worker left behind would keep it open
+        run = subprocess.Popen(command, env=_environment(), stdout=output, stderr=output, start_new_session=True)
+        try:
+            yield run
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)
+            run.wait()
+
+
+def _finish(log: Path, out: Path, flags: tuple[str, ...]) -> None:
+    with _started(log, out, flags) as run:
+        assert run.wait(timeout=180) == 0, out.with_suffix(".log").read_text()
 
 
 @contextlib.contextmanager
@@ -124,7 +130,7 @@ def _await_worker(ancestor: int) -> int:
         commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in _descendants(ancestor)}
         workers = [pid for pid, words in commands.items() if b"python" in words[0] and b"sdk_worker" in b" ".join(words)]
         if workers:
-            time.sleep(3)
+            time.sleep(2.5)
             return workers[-1]
         time.sleep(0.1)
     raise TimeoutError("no worker was started")
