@@ -84,7 +84,8 @@ def test_a_second_run_with_nothing_changed_is_served_from_cache(log, first):
     assert again["run_id"] != result["run_id"]
     for name in ("map_at_12", "blessed", "reasons", "pushed_version", "map_at_12_blessed"):
         assert again[name] == result[name]
-    assert len(list((root / "serving").iterdir())) == len([v for v in (root / "serving").iterdir() if v.name.isdigit()]) == 1
+    assert again["pushed_before"] is True
+    assert [v.name for v in (root / "serving").iterdir() if v.name.isdigit()] == [str(result["pushed_version"])]
 
 
 def test_a_model_that_did_not_earn_it_is_refused_with_reasons_and_not_pushed(log, first):
