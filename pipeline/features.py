@@ -17,7 +17,7 @@ from pyarrow import parquet
 from pipeline.beam import beam_args
 from pipeline.noise import log_to
 from pipeline.run import peak_rss_bytes
-from pipeline.siblings import temporary_sibling
+from pipeline.siblings import file_errors, temporary_sibling
 from schemas.config import Config
 from schemas.errors import ClickrankError, ConfigError, InputDataError, recover
 from schemas.tables import OUTBRAIN
@@ -54,7 +54,7 @@ def features(data: Path, out: Path, config: Config, *, audit: bool, verbose: boo
     start, cpu = time.monotonic(), _cpu_seconds()
     out = out.resolve()  # so that the rename replaces an empty folder and not a link to it
     _check_free(out)
-    with _file_errors(out):
+    with file_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         with temporary_sibling(out, "features") as aside:
             log = aside / "log.txt"
@@ -179,15 +179,6 @@ def _is_interrupt(error: BaseException) -> bool:
     while current is not None and isinstance(current, Exception):
         current = current.__cause__ or current.__context__
     return current is not None
-
-
-@contextmanager
-def _file_errors(out: Path) -> Iterator[None]:
-    """Makes errors of the file system one line."""
-    try:
-        yield
-    except OSError as error:
-        raise recover(error, str(out.parent)) or ConfigError(f"{out}: cannot be written: {error.strerror or error}") from error
 
 
 def _print(result: dict[str, Any], screen: TextIO) -> None:

@@ -5,7 +5,6 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
 from pipeline.noise import log_to
-from schemas.config import FeaturesConfig, IngestConfig
-from schemas.errors import ConfigError, InputDataError, recover
+from pipeline.siblings import file_errors
+from schemas.config import LOCAL_BEAM_RUNNER, FeaturesConfig, IngestConfig
+from schemas.errors import ConfigError, InputDataError
 from schemas.serving import EXAMPLES, FEATURES_FILE, SCORE, SERVING_DEFAULT
 from schemas.tables import OUTBRAIN
 from transforms import ingest_report
@@ -55,7 +55,7 @@ def predict(model: Path, data: Path, out: Path, ingest: IngestConfig, *, submiss
     if not out.parent.is_dir():
         raise ConfigError(f"{out.parent}: no such folder")
     with (
-        _file_errors(out),
+        file_errors(out),
         tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as work,
         log_to(Path(work) / "log.txt", verbose),
     ):
@@ -71,16 +71,6 @@ def predict(model: Path, data: Path, out: Path, ingest: IngestConfig, *, submiss
         os.replace(aside, out)
     displays = len(pc.unique(scored["display_id"]))
     return {"rows": scored.num_rows, "displays": displays, "version": version.name, "path": str(out)}
-
-
-@contextmanager
-def _file_errors(out: Path) -> Iterator[None]:
-    """Makes errors of the file system one line: the scores and all that is in between are written beside `out`."""
-    try:
-        yield
-    except OSError as error:
-        known = recover(error, str(out.parent))
-        raise known or ConfigError(f"{out}: cannot be written: {error.strerror or error}") from error
 
 
 def _version(model: Path) -> Path:
@@ -115,7 +105,6 @@ def _from_examples(files: list[str]) -> Iterator[pa.Table]:
 def _from_tables(version: Path, data: Path, work: str, out: Path, ingest: IngestConfig) -> Iterator[pa.Table]:
     import apache_beam as beam
 
-    from pipeline.runners import LOCAL_BEAM_RUNNER
     from transforms.compute_features import ComputeFeatures, write_ingest_report
     from transforms.dimensions import load
     from transforms.examples import encode

@@ -16,8 +16,7 @@ from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline.nodes import NEVER_CACHED
-
-LOCAL_BEAM_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+from schemas.config import LOCAL_BEAM_RUNNER
 
 RunnerName = Literal["beam", "local"]
 _RUNNERS: dict[str, Any] = {"beam": BeamDagRunner, "local": LocalDagRunner}

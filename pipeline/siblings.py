@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from schemas.errors import ConfigError, recover
+
 
 @contextlib.contextmanager
 def temporary_sibling(out: Path, kind: str) -> Iterator[Path]:
@@ -41,3 +43,12 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def file_errors(out: Path) -> Iterator[None]:
+    """Makes errors of the file system one line: the result and all that is in between are written beside `out`."""
+    try:
+        yield
+    except OSError as error:
+        raise recover(error, str(out.parent)) or ConfigError(f"{out}: cannot be written: {error.strerror or error}") from error

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas import features
 
+LOCAL_BEAM_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+"""Beam's runner within one process. Named in full, as Beam's default first tries to download another one."""
+
 PositiveInt = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -182,7 +185,7 @@ class AuditConfig(_Section):
 class BeamConfig(_Section):
     """How Apache Beam runs the data-parallel parts."""
 
-    runner: str = Field("apache_beam.runners.portability.fn_api_runner.FnApiRunner", description="Beam's --runner.")
+    runner: str = Field(LOCAL_BEAM_RUNNER, description="Beam's --runner.")
     args: tuple[str, ...] = Field((), description="Further Beam flags, as Beam spells them.")
 
 

@@ -7,8 +7,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pytest
 
-from pipeline.runners import LOCAL_BEAM_RUNNER
-from schemas.config import FeaturesConfig, IngestConfig, SplitConfig
+from schemas.config import LOCAL_BEAM_RUNNER, FeaturesConfig, IngestConfig, SplitConfig
 from schemas.features import CTR_GROUPS
 from schemas.tables import OUTBRAIN
 from tests.tables import DAY, write_log, write_table
