@@ -11,6 +11,7 @@ from components.click_example_gen.component import ClickExampleGen
 from components.curated_schema import SCHEMA_FILE, CuratedSchema
 from components.evaluator.eval_config import eval_config
 from components.gate.component import Gate
+from components.prebatch.component import Prebatch
 from components.pusher.executor import Executor as PusherExecutor
 from components.resolver import LatestBlessedOther
 from components.strict_example_validator import StrictExampleValidator
@@ -60,9 +61,16 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
     )
     # No arrow of data leads from the validator to what follows, but nothing is worth doing on data that it refuses.
     transform.add_upstream_node(validator)
+    prebatch = Prebatch(
+        examples=examples,
+        transformed_examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        config={name: sections[name] for name in SECTIONS["Prebatch"]},
+        code=code_digest(*_FEATURE_CODE, "components/prebatch"),
+    )
     trainer = tfx.components.Trainer(
         run_fn="components.trainer.run.run_fn",
-        examples=transform.outputs["transformed_examples"],
+        examples=prebatch.outputs["records"],
         transform_graph=transform.outputs["transform_graph"],
         train_args=tfx.proto.TrainArgs(splits=["train"]),
         eval_args=tfx.proto.EvalArgs(splits=["eval"]),
@@ -101,7 +109,7 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         ),
         custom_executor_spec=ExecutorClassSpec(PusherExecutor),
     )
-    nodes = [example_gen, statistics_gen, schema, validator, transform, trainer, resolver, evaluator, gate, pusher]
+    nodes = [example_gen, statistics_gen, schema, validator, transform, prebatch, trainer, resolver, evaluator, gate, pusher]
     pipeline = tfx.dsl.Pipeline(
         pipeline_name=PIPELINE_NAME,
         pipeline_root=str(paths.artifacts),

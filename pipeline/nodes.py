@@ -6,6 +6,7 @@ NODES = (
     "CuratedSchema",
     "ExampleValidator",
     "Transform",
+    "Prebatch",
     "Trainer",
     "Resolver",
     "Evaluator",
@@ -20,6 +21,7 @@ NEVER_CACHED = ("Pusher",)
 SECTIONS = {
     "ClickExampleGen": ("ingest", "split", "features"),
     "Transform": ("encoding",),
+    "Prebatch": ("prebatch", "encoding"),
     "Trainer": ("encoding", "model", "trainer", "features"),
     "Evaluator": ("evaluate",),
     "Gate": ("gate",),

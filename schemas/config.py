@@ -92,6 +92,16 @@ class EncodingConfig(_Section):
         return self
 
 
+class PrebatchConfig(_Section):
+    """The records that the Trainer reads."""
+
+    prebatch_size: PositiveInt = Field(4096, description="Rows of a record; a record holds whole displays.")
+    shards: PositiveInt = Field(
+        8, description="Shards of each split. Every worker reads its own; the number of replicas in training must divide it."
+    )
+    file_bytes: PositiveInt = Field(128 << 20, description="Bytes of a file, roughly; a shard may have several.")
+
+
 class ModelConfig(_Section):
     """The wide & deep model."""
 
@@ -196,6 +206,7 @@ class Config(_Section):
     split: SplitConfig = SplitConfig()
     features: FeaturesConfig = FeaturesConfig()
     encoding: EncodingConfig = EncodingConfig()
+    prebatch: PrebatchConfig = PrebatchConfig()
     model: ModelConfig = ModelConfig()
     trainer: TrainerConfig = TrainerConfig()
     evaluate: EvaluateConfig = EvaluateConfig()

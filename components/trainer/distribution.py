@@ -1,4 +1,4 @@
-"""Strategies: one process, or MultiWorkerMirroredStrategy with one device a worker."""
+"""Strategies whose replicas step together: one process, the devices of one process, or workers with one device each."""
 
 import tensorflow as tf
 
@@ -6,8 +6,11 @@ from components.trainer.cluster import Cluster
 from schemas.errors import ConfigError
 
 
-def default_strategy() -> tf.distribute.Strategy:
-    """Returns the strategy of a process on its own."""
+def local_strategy(name: str) -> tf.distribute.Strategy:
+    """Returns the strategy of a process on its own: `none`, or `mirrored` over its GPUs, or its logical CPUs without any."""
+    if name == "mirrored":
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
     return tf.distribute.get_strategy()
 
 

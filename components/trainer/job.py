@@ -1,54 +1,60 @@
 """One training job, as every worker of a cluster runs it."""
 
-import dataclasses
+import hashlib
 import json
-import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import numpy as np
 import tensorflow as tf
-import tensorflow_transform as tft
 import tf_keras
 from pydantic import BaseModel, ConfigDict
 
-from components.trainer.input import parse_spec, read_batches
-from components.trainer.model import WideDeep, build_model
-from components.trainer.optimizers import make_optimizer
-from components.trainer.training import EpochRecord, Fitted, fit, make_evaluate, make_train_step
-from schemas import features, progress
-from schemas.config import EncodingConfig, ModelConfig, TrainerConfig
-from schemas.errors import ClickrankError, InputDataError
+from components.trainer.checkpoints import Checkpoints
+from components.trainer.damage import explain
+from components.trainer.history import History, report_steps
+from components.trainer.input import Reader, Records, open_records
+from components.trainer.loop import Loop, Progress, fit
+from components.trainer.losses.mix import LossMix, needs_displays
+from components.trainer.optimizers import learning_rate, make_optimizer
+from components.trainer.scorers import Scorer, build_model
+from components.trainer.training import Parts, make_evaluate, make_train_step, sum_over_replicas
+from components.trainer.warm_start import warm_start
+from schemas import features
+from schemas.config import LATEST_BLESSED, EncodingConfig, ModelConfig, TrainerConfig
+from schemas.errors import TransientError
+from schemas.records import RecordLayout, record_layout
 
-HISTORY = "history.jsonl"
-STAGE = "train"
-
-_SCALAR = tf.compat.v1.SummaryMetadata(
-    plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars"),
-    data_class=1,  # DATA_CLASS_SCALAR
-)
+WARM_START_REPORT = "warm_start.json"
+_OPERATIONAL = ("strategy", "workers", "start_timeout_s", "max_restarts", "save_steps", "save_secs", "keep")
+"""Keys of the `trainer` section that do not change what is trained."""
 
 
 class Job(BaseModel):
     """All that a worker must know; goes to it as JSON.
 
     Attributes:
-        train_files: Transformed Examples of the train split.
-        eval_files: Those of the eval split.
-        transform_output: Folder of the TFT output.
-        run_dir: Folder for TensorBoard events and `history.jsonl`, one JSON object an epoch: the fields of `EpochRecord`.
-        encoding: The `encoding` sub-tree.
-        model: The `model` sub-tree.
-        trainer: The `trainer` sub-tree.
+        train_dir: Folder of the train split's records.
+        eval_dir: Folder of the eval split's.
+        run_dir: Folder for TensorBoard events, `history.jsonl` and `warm_start.json`.
+        checkpoints: Folder under which each job keeps its checkpoints in one of its own.
+        base_model: The model that `trainer.warm_start: latest_blessed` means; "" if there is none.
+        encoding: The `encoding` section.
+        model: The `model` section.
+        trainer: The `trainer` section.
+        code: Digest of the code: checkpoints of other code are another job's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    train_files: tuple[str, ...]
-    eval_files: tuple[str, ...]
-    transform_output: str
+    train_dir: str
+    eval_dir: str
     run_dir: str
+    checkpoints: str
+    base_model: str = ""
     encoding: EncodingConfig
     model: ModelConfig
     trainer: TrainerConfig
+    code: str = ""
 
     def inputs(self) -> tuple[features.Feature, ...]:
         """Returns the features that the model sees."""
@@ -59,97 +65,156 @@ class Job(BaseModel):
             max_embedding_dim=self.model.max_embedding_dim,
         )
 
-    def build_model(self) -> WideDeep:
-        """Returns the model with its initial weights."""
+    def layout(self) -> RecordLayout:
+        """Returns the layout of the records."""
+        return record_layout(self.inputs())
+
+    def build_model(self) -> Scorer:
+        """Returns the model with its initial weights, in the precision of serving."""
         return build_model(self.inputs(), self.model, self.trainer.seed)
 
+    def checkpoint_dir(self) -> str:
+        """Returns this job's folder: the same job finds it again, whatever changed that does not change what is trained."""
+        trained = self.trainer.model_dump(mode="json", exclude=set(_OPERATIONAL))
+        data = [open_records(split, folder, self.layout()).manifest.model_dump() for split, folder in self._splits()]
+        parts = [data, self.encoding.model_dump(mode="json"), self.model.model_dump(mode="json"), trained, self.base_model, self.code]
+        return f"{self.checkpoints}/{hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]}"
 
-def execute(job: Job, strategy: tf.distribute.Strategy, *, worker: int = 0, workers: int = 1) -> Fitted:
-    """Trains the job's model as worker number `worker` of `workers`; worker 0, the chief, alone writes and reports.
+    def open(self) -> tuple[Records, Records]:
+        """Opens both splits; see `open_records`."""
+        train, evaluation = (open_records(split, folder, self.layout()) for split, folder in self._splits())
+        return train, evaluation
 
-    The result is the same on all workers. The same job gives the same weights on CPU.
+    def _splits(self) -> tuple[tuple[str, str], ...]:
+        return (("train", self.train_dir), ("eval", self.eval_dir))
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Where the weights are: the checkpoint of the best evaluation, and the one after the last step."""
+
+    best: str
+    latest: str
+
+
+def execute(
+    job: Job,
+    strategy: tf.distribute.Strategy,
+    *,
+    worker: int = 0,
+    workers: int = 1,
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> Trained:
+    """Trains the job's model as worker number `worker` of `workers`, from its newest checkpoint on if there is one.
+
+    Worker 0, the chief, alone writes and reports. The same job gives the same weights on CPU, stopped or not.
 
     Raises:
-        ConfigError: The job does not fit the transformed Examples.
-        InputDataError: A file cannot be read, or a row has no label.
-        ClickrankError: The loss is not finite.
+        ConfigError: The job does not fit the records, or the records the strategy.
+        InputDataError: A file cannot be read.
+        TransientError: It was asked to stop, and has saved.
+        ClickrankError: The loss is not finite, or no checkpoint can be read.
     """
-    config = job.trainer
-    chief = worker == 0
-    tf_keras.utils.set_random_seed(config.seed)
-    spec = parse_spec(tft.TFTransformOutput(job.transform_output), job.inputs())
-    part = {"shard": worker, "shards": workers}
-    with strategy.scope():
-        model = job.build_model()
-        train_step = make_train_step(model, make_optimizer(config.wide_optimizer), make_optimizer(config.deep_optimizer), strategy)
-        evaluate = make_evaluate(model, strategy)
-    history = _History(job.run_dir, config.num_epochs) if chief else None
+    train, evaluation = job.open()
     try:
-        return fit(
-            model,
-            train_step,
-            evaluate,
-            lambda epoch: read_batches(job.train_files, spec, config.global_batch_size, shuffle_seed=config.seed + epoch, **part),
-            read_batches(job.eval_files, spec, config.global_batch_size, **part),
-            config.num_epochs,
-            history.add if history else lambda record: None,
+        return _execute(job, strategy, train, evaluation, worker, workers, stop_requested)
+    except tf.errors.OpError as error:
+        raise explain(error, (train, evaluation)) from error
+
+
+def _execute(
+    job: Job,
+    strategy: tf.distribute.Strategy,
+    train: Records,
+    evaluation: Records,
+    worker: int,
+    workers: int,
+    stop_requested: Callable[[], bool],
+) -> Trained:
+    config, layout = job.trainer, job.layout()
+    tf_keras.utils.set_random_seed(config.seed)
+    tf.config.experimental.enable_tensor_float_32_execution(config.tf32)
+    replicas = strategy.num_replicas_in_sync
+    local = range(worker * (replicas // workers), (worker + 1) * (replicas // workers))
+    batch_size = config.batch_size(replicas)
+
+    def readers(records: Records, **more: bool) -> list[Reader]:
+        return [Reader(records, batch_size, replica=replica, replicas=replicas, **more) for replica in local]
+
+    train_readers = readers(train, by_display=needs_displays(config.losses), shuffle=True)
+    steps = train_readers[0].steps_per_epoch
+    with strategy.scope():
+        model = build_model(
+            job.inputs(), job.model, config.seed, compute_dtype=config.precision, jit_compile=config.jit_compile
         )
-    except (tf.errors.DataLossError, tf.errors.NotFoundError) as error:
-        raise InputDataError(f"the transformed Examples cannot be read: {_cause(error)}") from error
-    except tf.errors.InvalidArgumentError as error:
-        if "has no label" in str(error):
-            raise InputDataError("a row of the train or eval split has no label") from error
-        raise ClickrankError(f"training failed: {_cause(error)}") from error
+        losses = LossMix(config.losses, config.loss_weights)
+        wide, deep = (make_optimizer(c, steps_per_epoch=steps) for c in (config.wide_optimizer, config.deep_optimizer))
+        parts = Parts(model, wide, deep, losses, float16=config.precision == "float16")
+        full_rows = min(batch_size, train.manifest.rows)
+        train_step = make_train_step(
+            parts, strategy, layout, full_rows=full_rows, seed=config.seed, clip_norm=config.gradient_clip_norm
+        )
+        evaluate = make_evaluate(model, strategy, layout, readers(evaluation, by_display=True))
+        progress = Progress()
+        folder = job.checkpoint_dir()
+        checkpoints = Checkpoints(
+            folder,
+            tf.train.Checkpoint(model=model, wide=wide, deep=parts.deep_optimizer, losses=losses, progress=progress),
+            tf.train.Checkpoint(model=model),
+            keep=config.keep,
+            save_steps=config.save_steps,
+            save_secs=config.save_secs,
+        )
+        restored = checkpoints.restore()
+        if restored is None and config.warm_start:
+            report = warm_start(model, job.base_model if config.warm_start == LATEST_BLESSED else config.warm_start, config)
+            if worker == 0:
+                _write_json(f"{job.run_dir}/{WARM_START_REPORT}", report)
+    _check_agreement(strategy, progress.step)
+    history = History(job.run_dir, progress.history) if worker == 0 else None
+    try:
+        fit(
+            Loop(
+                config=config,
+                train_step=train_step,
+                evaluate=evaluate,
+                readers=train_readers,
+                checkpoints=checkpoints,
+                progress=progress,
+                learning_rates=lambda: (learning_rate(wide), learning_rate(deep)),
+                is_chief=worker == 0,
+                on_epoch=lambda record: history.add(record.as_dict()) if history else None,
+                on_steps=report_steps if worker == 0 else lambda done, total: None,
+                stop_requested=stop_requested,
+            )
+        )
     finally:
         if history:
             history.close()
+    return Trained(checkpoints.best_path(progress.best_step), checkpoints.path(progress.step))
 
 
-class _History:
-    """The chief's record of a run: TensorBoard, `history.jsonl`, progress."""
-
-    def __init__(self, run_dir: str, num_epochs: int):
-        tf.io.gfile.makedirs(run_dir)
-        self._path = f"{run_dir}/{HISTORY}"
-        self._num_epochs = num_epochs
-        self._lines: list[str] = []
-        self._writer = tf.summary.create_file_writer(run_dir)
-
-    def add(self, record: EpochRecord) -> None:
-        values = dataclasses.asdict(record)
-        plain = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}  # JSON knows no NaN
-        self._lines.append(json.dumps(plain) + "\n")
-        with tf.io.gfile.GFile(self._path, "w") as file:  # whole: object stores cannot append
-            file.write("".join(self._lines))
-        with self._writer.as_default(step=record.epoch):
-            for tag, value in (
-                ("train/loss", record.train_loss),
-                ("train/rows_per_second", record.rows_per_second),
-                ("eval/log_loss", record.eval_log_loss),
-                ("eval/auc", record.eval_auc),
-            ):
-                # What tf.summary.scalar writes; that function would need the tensorboard package.
-                tf.summary.write(tag, tf.constant(value, tf.float32), metadata=_SCALAR)
-        self._writer.flush()
-        progress.report(STAGE, record.epoch, self._num_epochs)
-
-    def close(self) -> None:
-        self._writer.close()
+def load_weights(model: Scorer, path: str) -> None:
+    """Sets the weights of `model` to those in a checkpoint of a model like it."""
+    status = tf.train.Checkpoint(model=model).read(path)
+    status.assert_existing_objects_matched()
+    status.expect_partial()
 
 
-def save_weights(path: str, weights: list[np.ndarray]) -> None:
-    """Writes weights, in their order, as a .npz without pickles."""
-    with open(path, "wb") as file:
-        np.savez(file, *weights)
+def _check_agreement(strategy: tf.distribute.Strategy, step: int) -> None:
+    """Makes sure that all workers go on from the same step: they may see a shared folder at different moments."""
+
+    @tf.function
+    def spread() -> tf.Tensor:
+        value = tf.constant([step, step * step], tf.float64)
+        return strategy.run(sum_over_replicas, args=(value,))
+
+    total, squares = strategy.experimental_local_results(spread())[0].numpy().tolist()
+    if squares * strategy.num_replicas_in_sync != total * total:
+        raise TransientError(f"the workers found different checkpoints; this one that of step {step}; run again")
 
 
-def load_weights(path: str) -> list[np.ndarray]:
-    """Reads what `save_weights` wrote."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
-
-
-def _cause(error: Exception) -> str:
-    """The one line of a TensorFlow error that says what went wrong: the last that does not say where."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    return next((line for line in reversed(lines) if line and not line.startswith("[[")), str(type(error).__name__))
+def _write_json(path: str, value: object) -> None:
+    tf.io.gfile.makedirs(path.rpartition("/")[0])
+    with tf.io.gfile.GFile(path, "w") as file:
+        file.write(json.dumps(value, indent=1))

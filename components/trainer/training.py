@@ -1,199 +1,163 @@
-"""The training loop: steps under any strategy with one replica a worker, evaluation, epochs, best weights."""
+"""One step of training and one pass of evaluation, under any strategy whose replicas step together."""
 
-import logging
-import math
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 
-from components.trainer.input import Batch
-from components.trainer.model import WideDeep
-from schemas.errors import ClickrankError, InputDataError
+from components.trainer.evaluation import EvalMetrics, evaluate
+from components.trainer.gradients import aggregate, clip_by_global_norm
+from components.trainer.input import Batch, Reader, unpack
+from components.trainer.losses.mix import LossMix
+from components.trainer.scorers import Scorer
+from schemas.records import RecordLayout
 
-logger = logging.getLogger(__name__)
-
-TrainStep = Callable[[Batch, tf.Tensor], tf.Tensor]
-Evaluate = Callable[[Iterable[Batch]], tuple[float, float]]
-
-AUC_BINS = 10_000
-"""Probabilities closer than 1 / AUC_BINS may count as equal in the AUC."""
+TrainStep = Callable[[Sequence[Batch], int], tuple[tf.Tensor, tf.Tensor]]
+Evaluate = Callable[[], EvalMetrics]
 
 
-@dataclass(frozen=True, slots=True)
-class EpochRecord:
-    """What one epoch came to: means over rows, AUC over the eval split."""
+class Parts:
+    """What a step changes: the model, its optimizers, the losses' own variables; to be made within the strategy's scope.
 
-    epoch: int
-    steps: int
-    train_loss: float
-    eval_log_loss: float
-    eval_auc: float
-    seconds: float
-    rows_per_second: float
+    Args:
+        model: The scorer.
+        wide_optimizer: Updates `model.wide_variables`.
+        deep_optimizer: Updates `model.deep_variables` and the losses' variables.
+        losses: The objective.
+        float16: Whether the loss is scaled so that small gradients survive; the scale adapts itself, and a step whose gradients
+            overflow changes nothing in the deep part.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """The weights (in the order of `model.weights`) after the best epoch, and the record of every epoch."""
-
-    weights: list[np.ndarray]
-    best_epoch: int
-    history: tuple[EpochRecord, ...]
+    def __init__(
+        self,
+        model: Scorer,
+        wide_optimizer: tf_keras.optimizers.Optimizer,
+        deep_optimizer: tf_keras.optimizers.Optimizer,
+        losses: LossMix,
+        *,
+        float16: bool = False,
+    ):
+        self.model, self.losses = model, losses
+        self.wide_optimizer = wide_optimizer
+        self.deep_optimizer = tf_keras.mixed_precision.LossScaleOptimizer(deep_optimizer) if float16 else deep_optimizer
+        self.float16 = float16
+        self.wide = list(model.wide_variables)
+        self.deep = [*model.deep_variables, *losses.trainable_variables]
+        # The slots, which a tf.function could not create under a strategy.
+        for optimizer, variables in ((wide_optimizer, self.wide), (deep_optimizer, self.deep)):
+            if variables:
+                optimizer.build(variables)
 
 
 def make_train_step(
-    model: WideDeep,
-    wide_optimizer: tf_keras.optimizers.Optimizer,
-    deep_optimizer: tf_keras.optimizers.Optimizer,
+    parts: Parts,
     strategy: tf.distribute.Strategy,
+    layout: RecordLayout,
+    *,
+    full_rows: int,
+    seed: int = 0,
+    clip_norm: float | None = None,
 ) -> TrainStep:
-    """Returns the function that trains on this worker's part of a global batch and returns the loss.
+    """Returns the function that trains on a step's batches, one for each replica of this process, the step's number given.
 
-    The loss is the sigmoid cross entropy's mean over the rows of the global batch, the same on all workers. `wide_optimizer`
-    updates the wide part's variables, `deep_optimizer` the deep part's, both with the gradients of the cross entropy's sum over
-    the rows of all workers, divided by the function's second argument. This is the size of a full batch, so that a row in the
-    short last batch of an epoch weighs no more than any other; of a last batch of one row, the mean's gradient would throw the
-    model off. To be called within the strategy's scope.
+    It returns the objective of the global batch and its number of rows, float32 (), the same on all workers. Gradients are those of
+    the objective times rows / `full_rows`: a row in the short last batch of an epoch weighs no more than any other; of a last
+    batch of one row, the mean's gradient would throw the model off.
+
+    Args:
+        parts: What is trained.
+        strategy: The strategy.
+        layout: Of the batches' blocks.
+        full_rows: Rows of a full global batch.
+        seed: With the step and the replica, determines dropout.
+        clip_norm: Bound on the global norm of the gradients.
     """
-    wide = model.wide.trainable_variables if model.wide is not None else []
-    deep = model.deep.trainable_variables if model.deep is not None else []
-    parts = [(optimizer, variables) for optimizer, variables in ((wide_optimizer, wide), (deep_optimizer, deep)) if variables]
-    for optimizer, variables in parts:
-        optimizer.build(variables)  # creates the slots, which a tf.function could not under a strategy
+    model, losses, replicas = parts.model, parts.losses, strategy.num_replicas_in_sync
 
-    def replica_step(batch: Batch, full_rows: tf.Tensor) -> tf.Tensor:
+    def replica_step(batch: Batch, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        inputs, labels = unpack(batch.blocks, layout)
+        rows = sum_over_replicas(tf.cast(tf.size(labels), tf.float32))
+        mask_seed = tf.stack([tf.constant(seed, tf.int32), step * replicas + tf.cast(replica, tf.int32)])
         with tf.GradientTape() as tape:
-            logit = model(batch.features, training=True)  # (size,)
-            entropy = tf.nn.sigmoid_cross_entropy_with_logits(batch.label, logit)  # (size,)
-            total = tf.reduce_sum(batch.weight * entropy)
-            objective = total / tf.cast(full_rows, tf.float32)
-        gradients = tape.gradient(objective, wide + deep)
-        for optimizer, variables in parts:
-            own, gradients = gradients[: len(variables)], gradients[len(variables) :]
-            optimizer.apply_gradients(zip(own, variables, strict=True))  # sums over the workers
-        return _sum_over_workers(total) / tf.cast(batch.rows, tf.float32)
+            logits = model(inputs, training=True, seed=mask_seed)  # (n,)
+            share = losses(
+                labels, logits, tf.ones_like(labels), batch.display, across=sum_over_replicas, replicas=replicas
+            )
+            objective = share * (rows / full_rows)
+            if parts.float16:
+                objective = parts.deep_optimizer.get_scaled_loss(objective)
+        gradients = tape.gradient(objective, parts.wide + parts.deep)
+        if parts.float16:
+            gradients = parts.deep_optimizer.get_unscaled_gradients(gradients)
+        gradients = aggregate(gradients)
+        if clip_norm is not None:
+            gradients, _ = clip_by_global_norm(gradients, clip_norm)
+        wide, deep = gradients[: len(parts.wide)], gradients[len(parts.wide) :]
+        for optimizer, own, variables in ((parts.wide_optimizer, wide, parts.wide), (parts.deep_optimizer, deep, parts.deep)):
+            if variables:
+                optimizer.apply_gradients(zip(own, variables, strict=True), skip_gradients_aggregation=True)
+        return sum_over_replicas(share), rows
 
     @tf.function(reduce_retracing=True)
-    def train_step(batch: Batch, full_rows: tf.Tensor) -> tf.Tensor:
-        return strategy.run(replica_step, args=(batch, full_rows))
+    def train_step(batch: Batch, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return strategy.run(replica_step, args=(batch, step))
 
-    return lambda batch, full_rows: _local(strategy, train_step(batch, full_rows))
+    def run(batches: Sequence[Batch], step: int) -> tuple[tf.Tensor, tf.Tensor]:
+        loss, rows = train_step(_per_replica(strategy, batches), tf.constant(step, tf.int32))
+        return _first(strategy, loss), _first(strategy, rows)
+
+    return run
 
 
-def make_evaluate(model: WideDeep, strategy: tf.distribute.Strategy) -> Evaluate:
-    """Returns the function that computes (log loss, AUC) over all rows of all workers' batches, the same on all workers."""
+def make_evaluate(model: Scorer, strategy: tf.distribute.Strategy, layout: RecordLayout, readers: Sequence[Reader]) -> Evaluate:
+    """Returns the function that evaluates the model on a whole split; the metrics are the same on all workers.
 
-    def replica_step(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        logit = model(batch.features, training=False)
-        loss = tf.reduce_sum(batch.weight * tf.nn.sigmoid_cross_entropy_with_logits(batch.label, logit))
-        bins = tf.cast(tf.minimum(tf.sigmoid(logit) * AUC_BINS, AUC_BINS - 1), tf.int32)  # (size,)
-        # (2, AUC_BINS): rows without and with a click by bin.
-        counts = tf.stack(
-            [tf.math.bincount(bins, weights=batch.weight * w, minlength=AUC_BINS) for w in (1.0 - batch.label, batch.label)]
-        )
-        return loss, counts
+    Args:
+        model: The scorer.
+        strategy: The strategy.
+        layout: Of the batches' blocks.
+        readers: Of the split, by display, one for each replica of this process.
+    """
+
+    def replica_score(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        inputs, labels = unpack(batch.blocks, layout)
+        return model(inputs, training=False), labels
 
     @tf.function(reduce_retracing=True)
-    def eval_step(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        return strategy.run(replica_step, args=(batch,))
+    def score(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        return strategy.run(replica_score, args=(batch,))
 
     @tf.function
-    def add_up(totals: tf.Tensor) -> tf.Tensor:
-        return strategy.run(_sum_over_workers, args=(totals,))
+    def add_up(vector: tf.Tensor) -> tf.Tensor:
+        return strategy.run(sum_over_replicas, args=(vector,))
 
-    def evaluate(batches: Iterable[Batch]) -> tuple[float, float]:
-        loss, counts = 0.0, np.zeros((2, AUC_BINS))
-        for batch in batches:
-            step_loss, step_counts = (_local(strategy, x) for x in eval_step(batch))
-            loss += float(step_loss)
-            counts += step_counts.numpy()
-        totals = np.concatenate([[loss], counts.ravel()])
-        totals = _local(strategy, add_up(tf.constant(totals, tf.float64))).numpy()
-        counts = totals[1:].reshape(2, AUC_BINS)
-        if not counts.sum():
-            raise InputDataError("the eval split has no rows")
-        return float(totals[0] / counts.sum()), auc(counts[0], counts[1])
+    def scored() -> Iterator[list[tuple[npt.NDArray, npt.NDArray, npt.NDArray]]]:
+        for batches in zip(*(reader.epoch() for reader in readers), strict=True):
+            logits, labels = (strategy.experimental_local_results(x) for x in score(_per_replica(strategy, batches)))
+            yield [(x.numpy(), y.numpy(), b.display.numpy()) for x, y, b in zip(logits, labels, batches, strict=True)]
 
-    return evaluate
+    def add_up_workers(vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        # Every local replica adds the same vector.
+        return _first(strategy, add_up(tf.constant(vector / len(readers)))).numpy()
+
+    return lambda: evaluate(scored(), add_up_workers)
 
 
-def auc(negatives: np.ndarray, positives: np.ndarray) -> float:
-    """The probability that a positive scores higher than a negative, half of it for a tie; NaN without one of either.
-
-    Args:
-        negatives: Negatives by bin of the score, ascending, (bins,).
-        positives: Positives, likewise.
-    """
-    below = np.cumsum(negatives) - negatives
-    pairs = negatives.sum() * positives.sum()
-    return float((positives * (below + negatives / 2)).sum() / pairs) if pairs else math.nan
-
-
-def fit(
-    model: WideDeep,
-    train_step: TrainStep,
-    evaluate: Evaluate,
-    train_data: Callable[[int], Iterable[Batch]],
-    eval_data: Iterable[Batch],
-    num_epochs: int,
-    on_epoch: Callable[[EpochRecord], None],
-) -> Fitted:
-    """Trains for `num_epochs` and returns the weights of the epoch with the lowest eval log loss (the first such).
-
-    Args:
-        model: The model that `train_step` trains.
-        train_step: From `make_train_step`.
-        evaluate: From `make_evaluate`.
-        train_data: Epoch (from 1) -> its batches.
-        eval_data: The eval split's batches.
-        num_epochs: Passes over the train split.
-        on_epoch: Called after every epoch.
-
-    Raises:
-        ClickrankError: A loss is NaN or infinite; names the step.
-        InputDataError: A split has no rows.
-    """
-    step = 0
-    full_rows = tf.constant(0, tf.int64)
-    history: list[EpochRecord] = []
-    best, best_weights = math.inf, []
-    for epoch in range(1, num_epochs + 1):
-        start, loss, rows = time.monotonic(), 0.0, 0
-        for batch in train_data(epoch):
-            step += 1
-            full_rows = tf.maximum(full_rows, batch.rows)  # the first batch is full, or all there is
-            step_loss = float(train_step(batch, full_rows))  # waits for the step; a step is milliseconds, and NaN must not go on
-            if not math.isfinite(step_loss):
-                raise ClickrankError(f"the loss is {step_loss} at step {step} (epoch {epoch}); a lower learning rate may help")
-            loss += step_loss * int(batch.rows)
-            rows += int(batch.rows)
-        if not rows:
-            raise InputDataError("the train split has no rows")
-        seconds = time.monotonic() - start
-        log_loss, area = evaluate(eval_data)
-        if not math.isfinite(log_loss):
-            raise ClickrankError(f"the eval log loss is {log_loss} after step {step} (epoch {epoch})")
-        record = EpochRecord(epoch, step, loss / rows, log_loss, area, seconds, rows / seconds)
-        history.append(record)
-        logger.info(
-            "epoch %d/%d: %d steps, train loss %.5f, eval log loss %.5f, eval AUC %.5f, %.0f rows/s",
-            *(epoch, num_epochs, step, record.train_loss, log_loss, area, record.rows_per_second),
-        )
-        if log_loss < best:
-            best, best_epoch, best_weights = log_loss, epoch, model.get_weights()
-        on_epoch(record)
-    return Fitted(best_weights, best_epoch, tuple(history))
-
-
-def _sum_over_workers(x: tf.Tensor) -> tf.Tensor:
+def sum_over_replicas(x: tf.Tensor) -> tf.Tensor:
+    """The sum of `x` over all replicas; in replica context."""
     # A function's argument has no device, which the strategy would miss; a copy of it has.
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(x))
 
 
-def _local(strategy: tf.distribute.Strategy, x: tf.Tensor) -> tf.Tensor:
-    (value,) = strategy.experimental_local_results(x)
-    return value
+def _per_replica(strategy: tf.distribute.Strategy, batches: Sequence[Batch]) -> Batch:
+    if len(batches) == 1:
+        return batches[0]
+    first = strategy.extended.worker_devices and 0
+    return strategy.experimental_distribute_values_from_function(lambda context: batches[context.replica_id_in_sync_group - first])
+
+
+def _first(strategy: tf.distribute.Strategy, x: tf.Tensor) -> tf.Tensor:
+    return strategy.experimental_local_results(x)[0]

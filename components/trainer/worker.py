@@ -1,19 +1,23 @@
 """A worker process of a local cluster: `python -m components.trainer.worker WORK_DIR`, started by `cluster.launch`.
 
-Reads `job.json` in WORK_DIR; the chief leaves the trained weights there as `weights.npz`.
+Reads `job.json` in WORK_DIR. The chief leaves `trained.json` there: where the weights are.
 """
 
+import dataclasses
+import json
 import logging
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
 
 from components.trainer.cluster import TF_CONFIG, Cluster, parse_tf_config, write_error
+from schemas import interrupts
 from schemas.errors import ClickrankError, ConfigError
 
 JOB = "job.json"
-WEIGHTS = "weights.npz"
+TRAINED = "trained.json"
 
 
 def run_worker(work_dir: Path, cluster: Cluster) -> None:
@@ -24,9 +28,11 @@ def run_worker(work_dir: Path, cluster: Cluster) -> None:
     job = jobs.Job.model_validate_json((work_dir / JOB).read_text())
     strategy = join_cluster(cluster)
     (work_dir / f"worker-{cluster.index}.ready").touch()
-    fitted = jobs.execute(job, strategy, worker=cluster.index, workers=len(cluster.workers))
+    trained = jobs.execute(
+        job, strategy, worker=cluster.index, workers=len(cluster.workers), stop_requested=interrupts.stop_requested
+    )
     if cluster.is_chief:
-        jobs.save_weights(str(work_dir / WEIGHTS), fitted.weights)
+        (work_dir / TRAINED).write_text(json.dumps(dataclasses.asdict(trained)))
     leave_cluster(strategy)
 
 
@@ -43,6 +49,8 @@ def _die_with_parent() -> None:
 def main(work_dir: Path) -> int:
     """Returns the exit code."""
     _die_with_parent()
+    # The chief saves and stops; the others go on until the launcher, or the chief's absence, ends them.
+    signal.signal(signal.SIGTERM, lambda number, frame: interrupts.request_stop())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     cluster = parse_tf_config(os.environ[TF_CONFIG])
     try:

@@ -1,0 +1,63 @@
+"""The chief's record of a training: TensorBoard events, a JSON-lines file, progress."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from schemas import progress
+
+HISTORY = "history.jsonl"
+STAGE = "train"
+
+Record = dict[str, Any]
+"""What one epoch came to, see `components.trainer.loop.EpochRecord`."""
+
+_SCALAR = tf.compat.v1.SummaryMetadata(
+    plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars"),
+    data_class=1,  # DATA_CLASS_SCALAR
+)
+_TRAIN = ("train_loss", "rows_per_second", "wide_learning_rate", "deep_learning_rate")
+_NOT_PLOTTED = ("epoch", "step", "seconds")
+
+
+class History:
+    """Writes records as they come.
+
+    Args:
+        run_dir: Folder for `history.jsonl`, one JSON object an epoch (null for what is not a number), and TensorBoard events.
+        earlier: Records of the epochs before, where training goes on.
+    """
+
+    def __init__(self, run_dir: str, earlier: Sequence[Record] = ()):
+        tf.io.gfile.makedirs(run_dir)
+        self._path = f"{run_dir}/{HISTORY}"
+        self._lines: list[str] = []
+        self._writer = tf.summary.create_file_writer(run_dir)
+        for record in earlier:
+            self.add(record)
+
+    def add(self, record: Record) -> None:
+        """Adds one epoch."""
+        plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}  # JSON knows no NaN
+        self._lines.append(json.dumps(plain) + "\n")
+        with tf.io.gfile.GFile(self._path, "w") as file:  # whole: object stores cannot append
+            file.write("".join(self._lines))
+        with self._writer.as_default(step=record["step"]):
+            for name, value in plain.items():
+                if name not in _NOT_PLOTTED and value is not None:
+                    tag = f"train/{name.removeprefix('train_')}" if name in _TRAIN else f"eval/{name}"
+                    # What tf.summary.scalar writes; that function would need the tensorboard package.
+                    tf.summary.write(tag, tf.constant(value, tf.float32), metadata=_SCALAR)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Ends the events file."""
+        self._writer.close()
+
+
+def report_steps(done: int, total: int) -> None:
+    """Tells whoever watches how far training is."""
+    progress.report(STAGE, done, total)

@@ -1,0 +1,32 @@
+"""Asking long work to stop at the next good place: the command line calls `request_stop` when it is told to end (SIGTERM), and work
+that can save its state says so with `can_stop` and asks `stop_requested` now and then.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_requested = threading.Event()
+_listening = threading.Event()
+
+
+def request_stop() -> bool:
+    """Asks the work of this process to stop; returns whether any will."""
+    _requested.set()
+    return _listening.is_set()
+
+
+def stop_requested() -> bool:
+    """Whether to save and stop now."""
+    return _requested.is_set()
+
+
+@contextmanager
+def can_stop() -> Iterator[None]:
+    """While inside, the caller looks at `stop_requested` often enough, and raises `TransientError` once it has saved."""
+    _listening.set()
+    try:
+        yield
+    finally:
+        _listening.clear()
+        _requested.clear()
