@@ -33,7 +33,9 @@ class Loss:
     is_square: bool = False
 
 
-def _loss(name: str, unit: Unit, about: str, *, is_negative: bool = False, is_square: bool = False, **parameters: float | None) -> Loss:
+def _loss(
+    name: str, unit: Unit, about: str, *, is_negative: bool = False, is_square: bool = False, **parameters: float | None
+) -> Loss:
     return Loss(name, unit, MappingProxyType(parameters), about, is_negative, is_square)
 
 
@@ -48,13 +50,21 @@ LOSSES: tuple[Loss, ...] = (
     _loss("pairwise_hinge", "pair", "pairs that are right by the margin cost nothing", margin=1.0),
     _loss("softmax", "display", "which ad of the display was clicked; the usual choice for ranking", temperature=1.0),
     _loss(
-        "calibrated_softmax", "display", "softmax that holds scores in place by one more item", virtual_label=0.0, temperature=1.0
+        "calibrated_softmax",
+        "display",
+        "softmax with one more item, of score 0; a virtual_label above 0 keeps scores from drifting",
+        virtual_label=0.0,
+        temperature=1.0,
     ),
     _loss("unique_softmax", "display", "several levels of labels: each item against the lower ones", temperature=1.0),
     _loss("list_mle", "display", "the whole order by label, not only its top", temperature=1.0),
     _loss("approx_ndcg", "display", "smooth NDCG, at most 0", temperature=0.1, is_negative=True),
-    _loss("approx_mrr", "display", "smooth MRR, at most 0; with one click a display, MRR is MAP", temperature=0.1, is_negative=True),
-    _loss("jrc", "display", "ranking and probabilities at once; alpha is the share of the cross-entropy", alpha=0.5, temperature=1.0),
+    _loss(
+        "approx_mrr", "display", "smooth MRR, at most 0; with one click a display, MRR is MAP", temperature=0.1, is_negative=True
+    ),
+    _loss(
+        "jrc", "display", "ranking and probabilities at once; alpha is the share of the cross-entropy", alpha=0.5, temperature=1.0
+    ),
 )
 
 
