@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas import features
+from schemas.losses import find_loss
 
 LOCAL_BEAM_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 """Beam's runner within one process. Named in full, as Beam's default first tries to download another one."""
@@ -126,6 +127,33 @@ class OptimizerConfig(_Section):
         return self
 
 
+class LossConfig(_Section):
+    """One of the losses; parameters that are not given take the loss's own defaults."""
+
+    name: str = Field(description="Name in the table of losses.")
+    weight: Annotated[float, Field(gt=0.0)] = Field(1.0, description="Its factor in the sum of the losses.")
+    temperature: Annotated[float, Field(gt=0.0)] | None = Field(None, description="What scores are divided by.")
+    margin: Annotated[float, Field(ge=0.0)] | None = Field(None, description="How far apart the scores of a pair should be.")
+    gamma: Annotated[float, Field(ge=0.0)] | None = Field(None, description="How little easy rows count; 0: as much as others.")
+    alpha: Fraction | None = Field(None, description="focal: weight of positives, others 1 - alpha. jrc: share of cross-entropy.")
+    beta_square: Annotated[float, Field(gt=0.0)] | None = Field(None, description="Weight of recall beside precision, squared.")
+    virtual_label: Annotated[float, Field(ge=0.0)] | None = Field(None, description="Label of the item with score 0.")
+
+    @model_validator(mode="after")
+    def _known(self) -> "LossConfig":
+        own = find_loss(self.name).parameters
+        foreign = [key for key in type(self).model_fields if key not in ("name", "weight", *own) and getattr(self, key) is not None]
+        if foreign:
+            raise ValueError(f"{self.name} has no {', '.join(foreign)}; its parameters: {', '.join(own) or 'none'}")
+        return self
+
+    @property
+    def parameters(self) -> dict[str, float | None]:
+        """The values of all parameters of this loss, by name; None: to be done without."""
+        given = {name: getattr(self, name) for name in find_loss(self.name).parameters}
+        return {name: default if given[name] is None else given[name] for name, default in find_loss(self.name).parameters.items()}
+
+
 class TrainerConfig(_Section):
     """Training."""
 
@@ -138,6 +166,12 @@ class TrainerConfig(_Section):
     global_batch_size: PositiveInt = Field(4096, description="Rows a step, over all workers.")
     wide_optimizer: OptimizerConfig = OptimizerConfig(name="ftrl", learning_rate=0.2)
     deep_optimizer: OptimizerConfig = OptimizerConfig(name="adagrad", learning_rate=0.05)
+    losses: tuple[LossConfig, ...] = Field(
+        (LossConfig(name="sigmoid_cross_entropy"),), min_length=1, description="What training minimizes: the sum of these."
+    )
+    loss_weights: Literal["fixed", "uncertainty"] = Field(
+        "fixed", description="fixed: each loss's `weight`. uncertainty: times factors that are learned, one a loss."
+    )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="Seeds initial weights, shuffling and dropout.")
 
     @model_validator(mode="after")
@@ -146,6 +180,17 @@ class TrainerConfig(_Section):
             raise ValueError(f"workers is {self.workers}, but strategy 'none' is one process; set trainer.strategy=multi_worker")
         if self.global_batch_size % self.workers:
             raise ValueError(f"global_batch_size {self.global_batch_size} is not divisible by workers {self.workers}")
+        return self
+
+    @model_validator(mode="after")
+    def _losses(self) -> "TrainerConfig":
+        names = [loss.name for loss in self.losses]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"losses: there twice: {', '.join(twice)}")
+        negative = [name for name in names if find_loss(name).is_negative]
+        if self.loss_weights == "uncertainty" and negative:
+            raise ValueError(f"loss_weights 'uncertainty' needs losses that are never negative, unlike {', '.join(negative)}")
         return self
 
 
