@@ -75,6 +75,9 @@ def run(
         str | None,
         typer.Option(metavar="NODE", help="Start at this node, with the outputs of the latest run before it.", show_default=False),
     ] = None,
+    resume: Annotated[
+        bool, typer.Option(help="Go on with a training that was stopped or killed, from its last checkpoint, or start over.")
+    ] = True,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
@@ -86,7 +89,7 @@ def run(
     if runner not in ("beam", "local"):
         raise ConfigError(f"--runner is beam or local. Received: {runner!r}")
     loaded = load_config(config or (), set_ or ())
-    summary = run_all(data, root, loaded, runner=runner, from_node=from_node, verbose=verbose)
+    summary = run_all(data, root, loaded, runner=runner, from_node=from_node, resume=resume, verbose=verbose)
     if as_json:
         typer.echo(json.dumps(summary))
     if not summary["blessed"]:

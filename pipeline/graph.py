@@ -76,6 +76,7 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         eval_args=tfx.proto.EvalArgs(splits=["eval"]),
         custom_config={
             **{name: sections[name] for name in SECTIONS["Trainer"]},
+            "checkpoints": str(paths.checkpoints),
             "code": code_digest(*_FEATURE_CODE, "components/trainer"),
         },
     )

@@ -26,6 +26,11 @@ class RootPaths:
         return self.root / "rejects"
 
     @property
+    def checkpoints(self) -> Path:
+        """Of trainings that have not come to their end, each in a folder of its own."""
+        return self.root / "checkpoints"
+
+    @property
     def serving(self) -> Path:
         """The pushed models, unless `push.directory` says otherwise."""
         return self.root / "serving"

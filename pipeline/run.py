@@ -6,6 +6,9 @@ import logging
 import os
 import resource
 import secrets
+import shutil
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,12 +20,13 @@ from pipeline.console import RunConsole
 from pipeline.nodes import NODES, SECTIONS
 from pipeline.noise import log_to
 from pipeline.paths import RootPaths
+from schemas import interrupts
 from schemas.config import Config
 from schemas.errors import ClickrankError, ConfigError, TransientError, recover
 from schemas.tables import OUTBRAIN
 
 
-def run(data: Path, root: Path, config: Config, *, runner: str, from_node: str | None, verbose: bool) -> dict[str, Any]:
+def run(data: Path, root: Path, config: Config, *, runner: str, from_node: str | None, resume: bool, verbose: bool) -> dict[str, Any]:
     """Runs the pipeline and returns its summary (`pipeline.results.summarise`), which is kept in the run's folder, too.
 
     Raises:
@@ -40,6 +44,8 @@ def run(data: Path, root: Path, config: Config, *, runner: str, from_node: str |
     with _file_errors(f"--root {root}"), _locked(paths):
         if from_node:
             _check_unchanged(paths, config, from_node)
+        if not resume:
+            shutil.rmtree(paths.checkpoints, ignore_errors=True)
         folder.mkdir(parents=True)
         _write(folder / "config.resolved.yaml", to_yaml(config))
         log = folder / "log.txt"
@@ -47,7 +53,8 @@ def run(data: Path, root: Path, config: Config, *, runner: str, from_node: str |
             console = RunConsole(screen, len(NODES) - (NODES.index(from_node) if from_node else 0))
             console.say(f"Run {run_id} on {data}, log in {log}")
             try:
-                summary = _run_nodes(data, digest, paths, config, run_id, console, runner, from_node)
+                with _stoppable(console):
+                    summary = _run_nodes(data, digest, paths, config, run_id, console, runner, from_node)
                 summary |= {
                     "run_id": run_id,
                     "seconds": round(time.monotonic() - start, 1),
@@ -152,6 +159,27 @@ def _file_errors(what: str) -> Iterator[None]:
         if known is not None:
             raise known from error
         raise ConfigError(f"{what}: {error.filename or 'a file in it'} cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def _stoppable(console: RunConsole) -> Iterator[None]:
+    """On SIGTERM, lets a training save itself and end with exit code 75; whatever else is at work is ended at once, with the same."""
+
+    def stop(number: int, frame: object) -> None:
+        if interrupts.request_stop():
+            console.say("Stopping: training saves a checkpoint ...")
+        else:
+            console.say("error: the run was told to stop; run again to go on from the nodes that are done")
+            os._exit(TransientError.exit_code)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -14,6 +14,11 @@ from schemas.losses import find_loss
 LOCAL_BEAM_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 """Beam's runner within one process. Named in full, as Beam's default first tries to download another one."""
 
+LATEST_BLESSED = "latest_blessed"
+"""The value of `trainer.warm_start` that means the latest blessed model."""
+
+DEFAULT_BATCH_SIZE = 4096
+
 PositiveInt = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -157,13 +162,18 @@ class LossConfig(_Section):
 class TrainerConfig(_Section):
     """Training."""
 
-    strategy: Literal["none", "multi_worker"] = Field(
-        "none", description="none: one process. multi_worker: MultiWorkerMirroredStrategy over `workers` local processes."
+    strategy: Literal["none", "mirrored", "multi_worker"] = Field(
+        "none",
+        description="none: one process, one device. mirrored: one process, all its GPUs. multi_worker: MultiWorkerMirroredStrategy "
+        "over `workers` local processes, or over the cluster that TF_CONFIG names.",
     )
     workers: PositiveInt = Field(1, description="Processes under multi_worker.")
     start_timeout_s: PositiveInt = Field(300, description="Seconds that all workers together have to form the cluster.")
+    max_restarts: Annotated[int, Field(ge=0)] = Field(3, description="How often local workers are started again when one is lost.")
     num_epochs: PositiveInt = Field(20, description="Passes over the train split.")
-    global_batch_size: PositiveInt = Field(4096, description="Rows a step, over all workers.")
+    num_steps: PositiveInt | None = Field(None, description="Steps to train, in the place of num_epochs.")
+    global_batch_size: PositiveInt | None = Field(None, description="Rows a step, over all replicas; 4096 unless given.")
+    batch_size_per_replica: PositiveInt | None = Field(None, description="Rows a step and replica, in the place of the former.")
     wide_optimizer: OptimizerConfig = OptimizerConfig(name="ftrl", learning_rate=0.2)
     deep_optimizer: OptimizerConfig = OptimizerConfig(name="adagrad", learning_rate=0.05)
     losses: tuple[LossConfig, ...] = Field(
@@ -172,14 +182,36 @@ class TrainerConfig(_Section):
     loss_weights: Literal["fixed", "uncertainty"] = Field(
         "fixed", description="fixed: each loss's `weight`. uncertainty: times factors that are learned, one a loss."
     )
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="Type that the hidden layers compute in; float16 scales the loss. Variables are float32."
+    )
+    tf32: bool = Field(True, description="Whether float32 matrix products may use TensorFloat-32, on GPUs that have it.")
+    jit_compile: bool = Field(False, description="Whether XLA compiles the hidden layers.")
+    eval_interval: PositiveInt = Field(1, description="Epochs from one evaluation to the next; the last epoch always has one.")
+    early_stopping_patience: PositiveInt | None = Field(
+        None, description="Stop after this many evaluations in a row without a better MAP@12; never unless given."
+    )
+    early_stopping_min_delta: Annotated[float, Field(ge=0.0)] = Field(0.0, description="How much better counts for the patience.")
+    export: Literal["best", "latest"] = Field("best", description="Weights that go out: of the best eval MAP@12, or the last.")
+    save_steps: PositiveInt | None = Field(None, description="Steps from one checkpoint to the next.")
+    save_secs: PositiveInt | None = Field(300, description="Seconds from one checkpoint to the next.")
+    keep: PositiveInt = Field(2, description="Checkpoints to keep.")
     seed: Annotated[int, Field(ge=0)] = Field(0, description="Seeds initial weights, shuffling and dropout.")
+
+    def batch_size(self, replicas: int) -> int:
+        """Rows a step over all replicas."""
+        if self.batch_size_per_replica is not None:
+            return self.batch_size_per_replica * replicas
+        return self.global_batch_size or DEFAULT_BATCH_SIZE
 
     @model_validator(mode="after")
     def _workers(self) -> "TrainerConfig":
-        if self.strategy == "none" and self.workers != 1:
-            raise ValueError(f"workers is {self.workers}, but strategy 'none' is one process; set trainer.strategy=multi_worker")
-        if self.global_batch_size % self.workers:
-            raise ValueError(f"global_batch_size {self.global_batch_size} is not divisible by workers {self.workers}")
+        if self.strategy != "multi_worker" and self.workers != 1:
+            raise ValueError(
+                f"workers is {self.workers}, but strategy {self.strategy!r} is one process; set trainer.strategy=multi_worker"
+            )
+        if self.global_batch_size is not None and self.batch_size_per_replica is not None:
+            raise ValueError("global_batch_size and batch_size_per_replica are two ways to say one thing; give one")
         return self
 
     @model_validator(mode="after")
@@ -259,3 +291,15 @@ class Config(_Section):
     push: PushConfig = PushConfig()
     audit: AuditConfig = AuditConfig()
     beam: BeamConfig = BeamConfig()
+
+    @model_validator(mode="after")
+    def _batches(self) -> "Config":
+        shards, trainer = self.prebatch.shards, self.trainer
+        if shards % trainer.workers:
+            raise ValueError(f"trainer.workers {trainer.workers} must divide prebatch.shards {shards}: each worker reads its own")
+        if trainer.batch_size(trainer.workers) % shards:
+            raise ValueError(
+                f"trainer: a batch of {trainer.batch_size(trainer.workers)} rows must be a multiple of prebatch.shards {shards}: "
+                "it takes as many rows from each"
+            )
+        return self

@@ -95,6 +95,7 @@ def launch(
     work_dir: Path,
     start_timeout_s: float,
     on_poll: Callable[[], None] = lambda: None,
+    stop_requested: Callable[[], bool] = lambda: False,
 ) -> None:
     """Runs one process for each cluster member until all have ended well.
 
@@ -107,6 +108,7 @@ def launch(
         work_dir: An empty folder.
         start_timeout_s: Seconds until all workers must be ready.
         on_poll: Called several times a second.
+        stop_requested: Whether to send the chief a SIGTERM, on which it saves, leaves an error and ends.
 
     Raises:
         ClickrankError: A worker failed; of the type and with the message that it left, else with its last log lines.
@@ -117,6 +119,7 @@ def launch(
     environment = _environment(len(clusters))
     deadline = time.monotonic() + start_timeout_s
     processes: list[subprocess.Popen[bytes]] = []
+    stopping = False
     try:
         for cluster in clusters:
             with open(work_dir / f"worker-{cluster.index}.log", "wb") as log:
@@ -144,6 +147,9 @@ def launch(
                 raise TransientError(
                     f"only {ready} of {len(processes)} workers were ready within trainer.start_timeout_s = {start_timeout_s:g} s"
                 )
+            if stop_requested() and not stopping:
+                processes[0].send_signal(signal.SIGTERM)
+                stopping = True
             on_poll()
             time.sleep(_POLL_S)
         on_poll()
@@ -155,6 +161,24 @@ def launch(
             process.wait()
             if process.stdin:
                 process.stdin.close()
+
+
+def launch_until_done(attempt: Callable[[], None], max_restarts: int, backoff_s: float, stop_requested: Callable[[], bool]) -> None:
+    """Calls `attempt`, and again when workers were lost, after a pause that doubles each time.
+
+    Raises:
+        TransientError: Workers were lost once more than `max_restarts`, or it was asked to stop.
+        ClickrankError: Whatever else `attempt` raised.
+    """
+    for restart in range(max_restarts + 1):
+        try:
+            return attempt()
+        except TransientError as error:
+            if restart == max_restarts or stop_requested():
+                raise
+            pause = backoff_s * 2**restart
+            logger.warning("%s; restart %d of %d in %g s, from the last checkpoint", error, restart + 1, max_restarts, pause)
+            time.sleep(pause)
 
 
 def write_error(work_dir: Path, index: int, error: ClickrankError) -> None:

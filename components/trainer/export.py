@@ -2,18 +2,17 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.trainer.model import WideDeep
+from components.trainer.scorers import Scorer
 from schemas import serving
 from schemas.config import FeaturesConfig
 
 ServingFn = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
 
-def make_serving_functions(model: WideDeep, transform: Callable[..., dict[str, tf.Tensor]]) -> dict[str, ServingFn]:
+def make_serving_functions(model: Scorer, transform: Callable[..., dict[str, tf.Tensor]]) -> dict[str, ServingFn]:
     """Returns signature name -> function of serialised raw tf.Examples (n,), as `schemas.serving` says.
 
     Args:
@@ -36,20 +35,16 @@ def make_serving_functions(model: WideDeep, transform: Callable[..., dict[str, t
     return {serving.SERVING_DEFAULT.name: score, serving.RANK_DISPLAY.name: rank}
 
 
-def export(
-    model: WideDeep, weights: list[np.ndarray], transform_output_dir: str, serving_model_dir: str, how_made: FeaturesConfig
-) -> None:
-    """Saves `model` with `weights` and the Transform in front of it.
+def export(model: Scorer, transform_output_dir: str, serving_model_dir: str, how_made: FeaturesConfig) -> None:
+    """Saves `model` and the Transform in front of it.
 
     Args:
         model: Built outside of any strategy's scope: placements of a cluster in the graph break the Evaluator
             (https://github.com/tensorflow/tfx/issues/2894).
-        weights: In the order of `model.weights`.
         transform_output_dir: Folder of the TFT output.
         serving_model_dir: Where the SavedModel goes.
         how_made: Settings by which the raw features were made; kept with the model for whoever has to make them again.
     """
-    model.set_weights(weights)
     module = tf.Module(name="clickrank")
     module.transform = tft.TFTransformOutput(transform_output_dir).transform_features_layer()
     # The variables, not the model: Keras would add call functions of every layer that nobody calls.

@@ -1,6 +1,7 @@
 """The chief's record of a training: TensorBoard events, a JSON-lines file, progress."""
 
 import json
+import logging
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import tensorflow as tf
 
 from schemas import progress
+
+logger = logging.getLogger(__name__)
 
 HISTORY = "history.jsonl"
 STAGE = "train"
@@ -61,3 +64,31 @@ class History:
 def report_steps(done: int, total: int) -> None:
     """Tells whoever watches how far training is."""
     progress.report(STAGE, done, total)
+
+
+class RelayHistory:
+    """Reports in this process the epochs that a chief in another one writes to its history.
+
+    Args:
+        run_dir: The chief's folder.
+        num_epochs: How many there will be.
+    """
+
+    def __init__(self, run_dir: str, num_epochs: int):
+        self._path = f"{run_dir}/{HISTORY}"
+        self._num_epochs = num_epochs
+        self._seen = 0
+        if tf.io.gfile.exists(self._path):
+            tf.io.gfile.remove(self._path)
+
+    def poll(self) -> None:
+        """Reports what is new."""
+        if not tf.io.gfile.exists(self._path):
+            return
+        with tf.io.gfile.GFile(self._path) as file:
+            lines = file.read().splitlines()
+        for line in lines[self._seen :]:
+            record = json.loads(line)
+            logger.info("epoch %d/%d: %s", record["epoch"], self._num_epochs, line)
+            progress.report(STAGE, record["epoch"], self._num_epochs)
+        self._seen = max(self._seen, len(lines))

@@ -130,7 +130,7 @@ def fit(loop: Loop) -> Progress:
 
 
 def _train_epoch(loop: Loop) -> None:
-    progress, config = loop.progress, loop.config
+    progress = loop.progress
     start, before = time.monotonic(), progress.seconds
     for batches in _batches(loop):
         loss, rows = (float(x) for x in loop.train_step(batches, progress.step))
@@ -171,14 +171,7 @@ def _finish_epoch(loop: Loop) -> None:
         metrics = loop.evaluate()
         if not math.isfinite(metrics.log_loss):
             raise ClickrankError(f"the eval log loss is {metrics.log_loss} after step {progress.step} (epoch {progress.epoch})")
-        # Without a clicked display there is no MAP; then the latest is the best.
-        value = metrics.map_at_12 if math.isfinite(metrics.map_at_12) else math.inf
-        if value > progress.best + config.early_stopping_min_delta or progress.best_step < 0 or value == math.inf:
-            progress.best, progress.best_step, progress.stale = min(value, 1.0), progress.step, 0
-            if loop.is_chief:
-                loop.checkpoints.save_best(progress.step)
-        else:
-            progress.stale += 1
+        _note_best(loop, metrics.map_at_12)
     record = EpochRecord(
         progress.epoch,
         progress.step,
@@ -197,6 +190,17 @@ def _finish_epoch(loop: Loop) -> None:
     loop.on_epoch(record)
     if loop.is_chief and (progress.done or loop.checkpoints.is_due(progress.step)):
         loop.checkpoints.save(progress.step)
+
+
+def _note_best(loop: Loop, value: float) -> None:
+    progress = loop.progress
+    gain = value - progress.best
+    # Without a clicked display there is no MAP, and the latest is the best.
+    if not gain <= 0:
+        progress.best, progress.best_step = value if math.isfinite(value) else progress.best, progress.step
+        if loop.is_chief:
+            loop.checkpoints.save_best(progress.step)
+    progress.stale = progress.stale + 1 if gain <= loop.config.early_stopping_min_delta else 0
 
 
 def _log(record: EpochRecord) -> None:

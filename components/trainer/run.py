@@ -1,5 +1,4 @@
-"""What TFX calls: `Trainer(run_fn="components.trainer.run.run_fn", custom_config={"encoding": ..., "model": ..., "trainer": ...,
-"features": ...})`.
+"""What TFX calls: `Trainer(run_fn="components.trainer.run.run_fn", custom_config={...})`.
 
 Cheap to import; TensorFlow is imported when a function is called.
 """
@@ -7,82 +6,121 @@ Cheap to import; TensorFlow is imported when a function is called.
 import json
 import logging
 import os
+import posixpath
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from components.trainer import worker
-from components.trainer.cluster import TF_CONFIG, launch, local_cluster, main_command, parse_tf_config
-from schemas import progress
+from components.trainer.cluster import TF_CONFIG, Cluster, launch, launch_until_done, local_cluster, main_command, parse_tf_config
+from schemas import interrupts
 from schemas.config import EncodingConfig, FeaturesConfig, ModelConfig, TrainerConfig
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:
-    import numpy as np
     from tfx.components.trainer.fn_args_utils import FnArgs
 
-    from components.trainer.job import Job
+    from components.trainer.job import Job, Trained
 
 logger = logging.getLogger(__name__)
 
 Section = TypeVar("Section", bound=BaseModel)
 
+_BACKOFF_S = 1.0
+LATEST_EXPORT = "export/latest"
+BEST_EXPORT = "export/best"
+
 
 def run_fn(fn_args: "FnArgs") -> None:
-    """Trains and exports a model.
+    """Trains and exports a model, from the newest checkpoint of the same job on if there is one.
 
-    `strategy: none` trains in this process. `multi_worker` joins the cluster that TF_CONFIG names, if it is set (TFJob), whatever
-    `trainer.workers` says; else it starts `trainer.workers` local processes. In a cluster, only the chief writes.
+    `strategy: none` and `mirrored` train in this process. `multi_worker` joins the cluster that TF_CONFIG names, if it is set
+    (TFJob), whatever `trainer.workers` says; else it starts `trainer.workers` local processes, again if one of them is lost. In a
+    cluster, only the chief writes. The weights that `trainer.export` does not name go to `export/` in the run's folder.
 
     Args:
-        fn_args: Read are `train_files`, `eval_files` (glob patterns), `transform_output`, `serving_model_dir`, `model_run_dir`,
-            and `custom_config` with the sub-trees `encoding`, `model`, `trainer` and `features` as dicts.
+        fn_args: Read are `train_files`, `eval_files` (a pattern in the folder of each split's records), `transform_output`,
+            `serving_model_dir`, `model_run_dir`, `base_model`, and `custom_config` with the sections `encoding`, `model`, `trainer`
+            and `features` as dicts, `checkpoints`, a folder that outlives the run, and `code`, a digest.
 
     Raises:
         ConfigError: The configuration or TF_CONFIG cannot work.
         InputDataError: A split is empty or cannot be read.
-        TransientError: Workers did not start, or were killed.
+        TransientError: Workers did not start, were killed too often, or training was asked to stop and has saved.
         ClickrankError: Training failed, e.g. the loss is NaN; then nothing is exported.
     """
     custom = fn_args.custom_config or {}
-    encoding = _section("encoding", EncodingConfig, custom)
-    model = _section("model", ModelConfig, custom)
     trainer = _section("trainer", TrainerConfig, custom)
-    how_made = _section("features", FeaturesConfig, custom)
     cluster = None
     if trainer.strategy == "multi_worker" and os.environ.get(TF_CONFIG):
         cluster = parse_tf_config(os.environ[TF_CONFIG])
 
-    from components.trainer import job as jobs
-    from components.trainer.distribution import default_strategy, join_cluster, leave_cluster
-    from components.trainer.export import export
-    from components.trainer.input import find_files
+    import tensorflow as tf
 
-    strategy = join_cluster(cluster) if cluster else default_strategy()  # first: TensorFlow must not have done anything yet
+    from components.trainer import job as jobs
+
     job = jobs.Job(
-        train_files=tuple(find_files("train", fn_args.train_files)),
-        eval_files=tuple(find_files("eval", fn_args.eval_files)),
-        transform_output=fn_args.transform_output or fn_args.transform_graph_path,
+        train_dir=_folder("train", fn_args.train_files),
+        eval_dir=_folder("eval", fn_args.eval_files),
         run_dir=fn_args.model_run_dir,
-        encoding=encoding,
-        model=model,
+        checkpoints=custom["checkpoints"],
+        base_model=fn_args.base_model or "",
+        encoding=_section("encoding", EncodingConfig, custom),
+        model=_section("model", ModelConfig, custom),
         trainer=trainer,
+        code=custom.get("code", ""),
     )
+    with interrupts.can_stop():
+        trained = _train(job, cluster)
+    if cluster and not cluster.is_chief:
+        return
+    _export_all(job, trained, fn_args, _section("features", FeaturesConfig, custom))
+    # What was exported needs no checkpoint.
+    if tf.io.gfile.exists(job.checkpoint_dir()):
+        tf.io.gfile.rmtree(job.checkpoint_dir())
+
+
+def _train(job: "Job", cluster: Cluster | None) -> "Trained":
+    from components.trainer import job as jobs
+    from components.trainer.distribution import join_cluster, leave_cluster, local_strategy
+
     if cluster:
-        weights = jobs.execute(job, strategy, worker=cluster.index, workers=len(cluster.workers)).weights
+        strategy = join_cluster(cluster)  # first: TensorFlow must not have done anything yet
+        workers = len(cluster.workers)
+        trained = jobs.execute(job, strategy, worker=cluster.index, workers=workers, stop_requested=interrupts.stop_requested)
         leave_cluster(strategy)
-        if not cluster.is_chief:
-            return
-    elif trainer.strategy == "multi_worker":
-        weights = _train_locally(job)
-    else:
-        weights = jobs.execute(job, strategy).weights
-    export(job.build_model(), weights, job.transform_output, fn_args.serving_model_dir, how_made)
-    logger.info("exported to %s", fn_args.serving_model_dir)
+        return trained
+    if job.trainer.strategy == "multi_worker":
+        return _train_locally(job)
+    return jobs.execute(job, local_strategy(job.trainer.strategy), stop_requested=interrupts.stop_requested)
+
+
+def _export_all(job: "Job", trained: "Trained", fn_args: "FnArgs", how_made: FeaturesConfig) -> None:
+    from components.trainer.export import export
+    from components.trainer.job import load_weights
+    from components.trainer.replay import check_replay
+
+    transform_output = fn_args.transform_output or fn_args.transform_graph_path
+    chosen, other, other_dir = trained.best, trained.latest, LATEST_EXPORT
+    if job.trainer.export == "latest":
+        chosen, other, other_dir = trained.latest, trained.best, BEST_EXPORT
+    model = job.build_model()
+    for weights, folder in ((other, posixpath.join(fn_args.model_run_dir, other_dir)), (chosen, fn_args.serving_model_dir)):
+        load_weights(model, weights)
+        export(model, transform_output, folder, how_made)
+        logger.info("exported %s to %s", weights, folder)
+    _, evaluation = job.open()
+    check_replay(model, fn_args.serving_model_dir, evaluation)
+
+
+def _folder(split: str, patterns: list[str]) -> str:
+    if len(patterns) != 1:
+        raise ConfigError(f"the records of the {split} split are in one folder. Received: {patterns}")
+    return posixpath.dirname(patterns[0])
 
 
 def _section(name: str, kind: type[Section], custom: Mapping[str, Any]) -> Section:
@@ -94,46 +132,40 @@ def _section(name: str, kind: type[Section], custom: Mapping[str, Any]) -> Secti
         raise ConfigError(f"{where}: {first['msg']}") from error
 
 
-def _train_locally(job: "Job") -> "list[np.ndarray]":
-    """Trains on `trainer.workers` processes of this machine and returns the weights; their logs go to `run_dir/workers`."""
-    import tensorflow as tf
-
-    from components.trainer.job import load_weights
+def _train_locally(job: "Job") -> "Trained":
+    """Trains on `trainer.workers` processes of this machine; their logs go to `run_dir/workers`."""
+    from components.trainer.history import RelayHistory
+    from components.trainer.job import Trained
 
     work_dir = Path(tempfile.mkdtemp(prefix="clickrank-train-"))
+    relay = RelayHistory(job.run_dir, job.trainer.num_epochs)
+
+    def attempt() -> None:
+        for left in work_dir.glob("worker-*"):
+            left.unlink()
+        clusters = local_cluster(job.trainer.workers)
+        command = main_command(str(work_dir))
+        try:
+            launch(command, clusters, work_dir, job.trainer.start_timeout_s, relay.poll, interrupts.stop_requested)
+        finally:
+            _keep_logs(work_dir, job.run_dir)
+
     try:
         (work_dir / worker.JOB).write_text(job.model_dump_json())
-        clusters = local_cluster(job.trainer.workers)
-        launch(main_command(str(work_dir)), clusters, work_dir, job.trainer.start_timeout_s, _relay_progress(job))
-        return load_weights(str(work_dir / worker.WEIGHTS))
+        launch_until_done(attempt, job.trainer.max_restarts, _BACKOFF_S, interrupts.stop_requested)
+        return Trained(**json.loads((work_dir / worker.TRAINED).read_text()))
     finally:
-        tf.io.gfile.makedirs(f"{job.run_dir}/workers")
-        for log in work_dir.glob("*.log"):
-            tf.io.gfile.copy(str(log), f"{job.run_dir}/workers/{log.name}", overwrite=True)
         shutil.rmtree(work_dir, ignore_errors=True)
 
 
-def _relay_progress(job: "Job") -> Callable[[], None]:
-    """Returns the function that reports the chief's epochs in this process, read from its history."""
+def _keep_logs(work_dir: Path, run_dir: str) -> None:
+    """Appends the workers' logs to those of earlier attempts."""
     import tensorflow as tf
 
-    from components.trainer.job import HISTORY, STAGE
-
-    path = f"{job.run_dir}/{HISTORY}"
-    if tf.io.gfile.exists(path):
-        tf.io.gfile.remove(path)
-    seen = 0
-
-    def relay() -> None:
-        nonlocal seen
-        if not tf.io.gfile.exists(path):
-            return
-        with tf.io.gfile.GFile(path) as file:
-            lines = file.read().splitlines()
-        for line in lines[seen:]:
-            record = json.loads(line)
-            logger.info("epoch %d/%d: %s", record["epoch"], job.trainer.num_epochs, line)
-            progress.report(STAGE, record["epoch"], job.trainer.num_epochs)
-        seen = max(seen, len(lines))
-
-    return relay
+    folder = posixpath.join(run_dir, "workers")
+    tf.io.gfile.makedirs(folder)
+    for log in work_dir.glob("*.log"):
+        path = posixpath.join(folder, log.name)
+        earlier = tf.io.gfile.GFile(path).read() if tf.io.gfile.exists(path) else ""
+        with tf.io.gfile.GFile(path, "w") as file:
+            file.write(earlier + log.read_text(errors="replace"))

@@ -155,8 +155,7 @@ def sum_over_replicas(x: tf.Tensor) -> tf.Tensor:
 def _per_replica(strategy: tf.distribute.Strategy, batches: Sequence[Batch]) -> Batch:
     if len(batches) == 1:
         return batches[0]
-    first = strategy.extended.worker_devices and 0
-    return strategy.experimental_distribute_values_from_function(lambda context: batches[context.replica_id_in_sync_group - first])
+    return strategy.experimental_distribute_values_from_function(lambda context: batches[context.replica_id_in_sync_group])
 
 
 def _first(strategy: tf.distribute.Strategy, x: tf.Tensor) -> tf.Tensor:

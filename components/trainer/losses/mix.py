@@ -31,7 +31,7 @@ class LossMix(tf.Module):
     @property
     def needs_displays(self) -> bool:
         """Whether a display's rows must all be in one replica's batch, and `display` be given."""
-        return any(find_loss(loss.name).unit != "row" for loss in self._losses)
+        return needs_displays(self._losses)
 
     def __call__(
         self,
@@ -92,3 +92,8 @@ class LossMix(tf.Module):
         factor = 0.5 if find_loss(loss.name).is_square else 1.0
         # The second summand is no sum over rows: each replica has its part of it.
         return factor * tf.exp(-uncertainty) * share + uncertainty / (2.0 * replicas)
+
+
+def needs_displays(losses: Sequence[LossConfig]) -> bool:
+    """Whether any of the losses compares the rows of a display, which must then all be in one replica's batch."""
+    return any(find_loss(loss.name).unit != "row" for loss in losses)

@@ -9,7 +9,7 @@ import tensorflow_transform as tft
 from components.trainer.input import find_files, parse_spec, read_batches
 from schemas import features
 from schemas.errors import ConfigError, InputDataError
-from tests.components.trainer.conftest import ENCODING
+from tests.components.conftest import ENCODING
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from components.trainer.run import run_fn
 from schemas import features, progress, serving
 from schemas.config import FeaturesConfig
 from schemas.errors import ClickrankError, ConfigError, InputDataError
-from tests.components.trainer.conftest import KEPT
+from tests.components.conftest import KEPT
 from tests.rows import random_rows
 from transforms.examples import encode
 

@@ -8,7 +8,7 @@ import pytest
 
 from schemas import features
 from tests.rows import random_rows
-from tests.transformed import run_transform
+from tests.prebatched import run_prebatch
 
 # Few features, of every kind, and small tables: graphs are built in a second.
 KEPT = (
@@ -35,9 +35,9 @@ TRAINER = {
 
 @pytest.fixture(scope="session")
 def transformed(tmp_path_factory):
-    """A folder with train/, eval/ and tft/."""
+    """A folder with train/, eval/, tft/ and records/."""
     out = tmp_path_factory.mktemp("transformed")
-    run_transform({"train": random_rows(500, seed=0), "eval": random_rows(300, seed=1)}, out, ENCODING)
+    run_prebatch({"train": random_rows(500, seed=0), "eval": random_rows(300, seed=1)}, out, ENCODING)
     return out
 
 
@@ -45,18 +45,20 @@ def transformed(tmp_path_factory):
 def make_fn_args(transformed):
     """A function that makes the FnArgs of a run, with changes to the configuration's sub-trees."""
 
-    def make(out, *, train="train/*", evaluate="eval/*", encoding=None, model=None, trainer=None):
+    def make(out, *, train="Split-train/*", evaluate="Split-eval/*", encoding=None, model=None, trainer=None):
         return SimpleNamespace(
-            train_files=[str(transformed / train)],
-            eval_files=[str(transformed / evaluate)],
+            train_files=[str(transformed / "records" / train)],
+            eval_files=[str(transformed / "records" / evaluate)],
             transform_output=str(transformed / "tft"),
             serving_model_dir=str(out / "serving"),
             model_run_dir=str(out / "run"),
+            base_model=None,
             custom_config={
                 "encoding": {**ENCODING, **(encoding or {})},
                 "model": {**MODEL, **(model or {})},
                 "trainer": {**TRAINER, **(trainer or {})},
                 "features": {"delay_ms": 60_000},
+                "checkpoints": str(out / "checkpoints"),
                 "code": "digest",
             },
         )
