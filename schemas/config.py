@@ -4,6 +4,7 @@ A component receives only the sub-trees that it reads (`pipeline/graph.py`), so 
 Loading files and `--set` is the business of `pipeline/config.py`.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -25,6 +26,14 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+
+def _refuse_foreign(section: BaseModel, kind: str, keys: Mapping[str, tuple[str, ...]]) -> None:
+    """Raises ValueError if a key is set that is another kind's and not this one's."""
+    for key in dict.fromkeys(key for others in keys.values() for key in others):
+        value = getattr(section, key)
+        if key not in keys[kind] and value is not None and value is not False:
+            raise ValueError(f"{kind} has no {key}; it is for {', '.join(k for k, own in keys.items() if key in own)}")
 
 
 class IngestConfig(_Section):
@@ -117,18 +126,109 @@ class ModelConfig(_Section):
     max_embedding_dim: PositiveInt | None = Field(None, description="Upper bound on the width of every embedding.")
 
 
+_DECAY_KEYS = ("decay_steps", "decay_epochs", "min_learning_rate")
+_SCHEDULE_KEYS = {
+    "constant": (),
+    "exponential": (*_DECAY_KEYS, "decay_rate", "staircase"),
+    "cosine": _DECAY_KEYS,
+    "polynomial": (*_DECAY_KEYS, "power"),
+    "piecewise": ("boundaries", "boundary_epochs", "values"),
+}
+"""The keys of `ScheduleConfig` that each kind has, beside those of the warm-up."""
+
+
+class ScheduleConfig(_Section):
+    """How a learning rate changes by step. Steps count from 0; what follows a warm-up counts from its end."""
+
+    kind: Literal["constant", "exponential", "cosine", "piecewise", "polynomial"] = Field(
+        "constant", description="Course of the learning rate after the warm-up."
+    )
+    warmup_steps: PositiveInt | None = Field(None, description="Steps of the linear warm-up: learning_rate * step / this; or none.")
+    warmup_epochs: Annotated[float, Field(gt=0.0)] | None = Field(None, description="The same in epochs.")
+    decay_steps: PositiveInt | None = Field(
+        None, description="exponential: steps in which the rate is multiplied by decay_rate. cosine, polynomial: steps to the end."
+    )
+    decay_epochs: Annotated[float, Field(gt=0.0)] | None = Field(None, description="The same in epochs.")
+    decay_rate: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(None, description="Factor in decay_steps; exponential only.")
+    staircase: bool = Field(False, description="Multiply once every decay_steps, and not a little at each step; exponential only.")
+    min_learning_rate: Annotated[float, Field(ge=0.0)] | None = Field(
+        None, description="Where the decay ends; 0 unless given. The warm-up starts below it. exponential, cosine, polynomial."
+    )
+    power: Annotated[float, Field(gt=0.0)] | None = Field(None, description="Exponent, 1 unless given; polynomial only.")
+    boundaries: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None, description="Last step of each value but the last one, ascending; piecewise only."
+    )
+    boundary_epochs: tuple[Annotated[float, Field(ge=0.0)], ...] | None = Field(None, description="The same in epochs.")
+    values: tuple[Annotated[float, Field(ge=0.0)], ...] | None = Field(
+        None, description="Learning rates, one more than boundaries; piecewise only."
+    )
+
+    @model_validator(mode="after")
+    def _keys_of_the_kind(self) -> "ScheduleConfig":
+        _refuse_foreign(self, self.kind, _SCHEDULE_KEYS)
+        for pair in (("warmup_steps", "warmup_epochs"), ("decay_steps", "decay_epochs"), ("boundaries", "boundary_epochs")):
+            given = [key for key in pair if getattr(self, key) is not None]
+            if len(given) == 2:
+                raise ValueError(f"{pair[0]} and {pair[1]} are both set; set one")
+            if not given and pair[0] in _SCHEDULE_KEYS[self.kind]:
+                raise ValueError(f"{self.kind} needs {pair[0]} or {pair[1]}")
+        if self.kind == "exponential" and self.decay_rate is None:
+            raise ValueError("exponential needs decay_rate")
+        if self.kind == "piecewise":
+            bounds = self.boundaries or self.boundary_epochs or ()
+            if len(self.values or ()) != len(bounds) + 1:
+                raise ValueError(f"values are one more than boundaries. Received: {len(self.values or ())} and {len(bounds)}")
+            if list(bounds) != sorted(set(bounds)):
+                raise ValueError(f"boundaries must ascend. Received: {list(bounds)}")
+        return self
+
+
+_OPTIMIZER_KEYS = {
+    "ftrl": ("initial_accumulator", "l1", "l2"),
+    "adagrad": ("initial_accumulator", "epsilon"),
+    "adam": ("beta_1", "beta_2", "epsilon"),
+    "rmsprop": ("rho", "momentum", "epsilon"),
+    "sgd": (),
+    "momentum": ("momentum",),
+}
+"""The keys of `OptimizerConfig` that each optimizer has, beside `learning_rate` and `schedule`."""
+
+
 class OptimizerConfig(_Section):
     """One part's optimizer."""
 
-    name: Literal["ftrl", "adagrad", "adam", "rmsprop", "sgd"]
-    learning_rate: Annotated[float, Field(gt=0.0)]
-    l1: Annotated[float, Field(ge=0.0)] = Field(0.0, description="L1 strength; FTRL only.")
-    l2: Annotated[float, Field(ge=0.0)] = Field(0.0, description="L2 strength; FTRL only.")
+    name: Literal["ftrl", "adagrad", "adam", "rmsprop", "sgd", "momentum"] = Field(
+        description="Which one; formulas: docs/training.md."
+    )
+    learning_rate: Annotated[float, Field(gt=0.0)] = Field(description="The learning rate, or the one that `schedule` starts from.")
+    initial_accumulator: Annotated[float, Field(gt=0.0)] | None = Field(
+        None, description="First sum of squared gradients; ftrl and adagrad: 0.1."
+    )
+    beta_1: Annotated[float, Field(ge=0.0, lt=1.0)] | None = Field(None, description="Decay of the mean gradient; adam: 0.9.")
+    beta_2: Annotated[float, Field(ge=0.0, lt=1.0)] | None = Field(None, description="Decay of the mean square; adam: 0.999.")
+    rho: Annotated[float, Field(ge=0.0, lt=1.0)] | None = Field(None, description="Decay of the mean square; rmsprop: 0.9.")
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] | None = Field(
+        None, description="Share of the last step that goes into the next; momentum: 0.9, rmsprop: 0."
+    )
+    epsilon: Annotated[float, Field(gt=0.0)] | None = Field(
+        None, description="Keeps the denominator from 0; adagrad, adam and rmsprop: 1e-7."
+    )
+    l1: Annotated[float, Field(ge=0.0)] | None = Field(None, description="L1 strength; ftrl: 0.")
+    l2: Annotated[float, Field(ge=0.0)] | None = Field(None, description="L2 strength; ftrl: 0.")
+    schedule: ScheduleConfig = ScheduleConfig()
 
     @model_validator(mode="after")
-    def _l1_l2(self) -> "OptimizerConfig":
-        if self.name != "ftrl" and (self.l1 or self.l2):
-            raise ValueError(f"l1 and l2 are FTRL's; {self.name} has none")
+    def _keys_of_the_optimizer(self) -> "OptimizerConfig":
+        _refuse_foreign(self, self.name, _OPTIMIZER_KEYS)
+        schedule = self.schedule
+        if (schedule.min_learning_rate or 0.0) > self.learning_rate:
+            raise ValueError(f"schedule.min_learning_rate {schedule.min_learning_rate} is above learning_rate {self.learning_rate}")
+        warms_up = schedule.warmup_steps or schedule.warmup_epochs
+        if schedule.values and not warms_up and schedule.values[0] != self.learning_rate:
+            raise ValueError(
+                f"without a warm-up, piecewise starts at learning_rate {self.learning_rate}; make it the first of schedule.values."
+                f" Received: {schedule.values[0]}"
+            )
         return self
 
 
@@ -196,6 +296,9 @@ class TrainerConfig(_Section):
     save_steps: PositiveInt | None = Field(None, description="Steps from one checkpoint to the next.")
     save_secs: PositiveInt | None = Field(300, description="Seconds from one checkpoint to the next.")
     keep: PositiveInt = Field(2, description="Checkpoints to keep.")
+    gradient_clip_norm: Annotated[float, Field(gt=0.0)] | None = Field(
+        None, description="Bound on the norm of all gradients of a step."
+    )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="Seeds initial weights, shuffling and dropout.")
 
     def batch_size(self, replicas: int) -> int:

@@ -1,37 +1,18 @@
 """Optimizers by name."""
 
-import tf_keras
-
+from components.trainer.row_optimizers import Adagrad, Adam, Ftrl, Momentum, RmsProp, RowOptimizer, Sgd
+from components.trainer.schedules import make_schedule
 from schemas.config import OptimizerConfig
 
-INITIAL_ACCUMULATOR = 0.1
-"""First sum of squared gradients of FTRL and Adagrad, as in TensorFlow 1 and the reference model."""
+_OPTIMIZERS = {"ftrl": Ftrl, "adagrad": Adagrad, "adam": Adam, "rmsprop": RmsProp, "sgd": Sgd, "momentum": Momentum}
 
 
-def make_optimizer(config: OptimizerConfig) -> tf_keras.optimizers.Optimizer:
+def make_optimizer(config: OptimizerConfig, steps_per_epoch: int = 1) -> RowOptimizer:
     """Returns a new optimizer; to be called within the strategy's scope.
 
-    FTRL is that of McMahan et al. 2013 (https://research.google/pubs/pub41159/) with learning-rate power -0.5.
-    All take the sparse gradients of embeddings; FTRL turns them into dense ones (the wide part has a scalar a bucket).
+    Args:
+        config: Keys that are None take the optimizer's own default.
+        steps_per_epoch: What an epoch in `config.schedule` comes to.
     """
-    rate = config.learning_rate
-    # One code path on CPU and GPU; XLA for a step is decided around the step, not inside of the optimizer.
-    common = {"jit_compile": False}
-    match config.name:
-        case "ftrl":
-            return tf_keras.optimizers.Ftrl(
-                rate,
-                learning_rate_power=-0.5,
-                initial_accumulator_value=INITIAL_ACCUMULATOR,
-                l1_regularization_strength=config.l1,
-                l2_regularization_strength=config.l2,
-                **common,
-            )
-        case "adagrad":
-            return tf_keras.optimizers.Adagrad(rate, initial_accumulator_value=INITIAL_ACCUMULATOR, **common)
-        case "adam":
-            return tf_keras.optimizers.Adam(rate, **common)
-        case "rmsprop":
-            return tf_keras.optimizers.RMSprop(rate, **common)
-        case "sgd":
-            return tf_keras.optimizers.SGD(rate, **common)
+    own = config.model_dump(exclude={"name", "learning_rate", "schedule"}, exclude_none=True)
+    return _OPTIMIZERS[config.name](make_schedule(config, steps_per_epoch), **own)

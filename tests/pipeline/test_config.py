@@ -38,7 +38,11 @@ def test_the_resolved_configuration_reads_back(tmp_path):
         ),
         ("trainer.workers=2", "trainer: workers is 2, but strategy 'none' is one process; set trainer.strategy=multi_worker"),
         ("encoding.drop=[foo]", "encoding: not in the feature table: foo"),
-        ("trainer.deep_optimizer={name: adam, l1: 1}", "trainer.deep_optimizer: l1 and l2 are FTRL's; adam has none"),
+        ("trainer.deep_optimizer={name: adam, l1: 1}", "trainer.deep_optimizer: adam has no l1; it is for ftrl"),
+        (
+            "trainer.deep_optimizer.schedule.kind=cosine",
+            "trainer.deep_optimizer.schedule: cosine needs decay_steps or decay_epochs",
+        ),
         ("split={eval_days: []}", "split: eval_days is empty and eval_fraction is 0: no display would be evaluated on"),
         ("trainer.seed", "--set expects path.to.key=VALUE. Received: 'trainer.seed'"),
     ],
