@@ -6,14 +6,14 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.trainer.model import WideDeep
+from components.trainer.scorers.contract import Scorer
 from schemas import serving
 from schemas.config import FeaturesConfig
 
 ServingFn = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
 
-def make_serving_functions(model: WideDeep, transform: Callable[..., dict[str, tf.Tensor]]) -> dict[str, ServingFn]:
+def make_serving_functions(model: Scorer, transform: Callable[..., dict[str, tf.Tensor]]) -> dict[str, ServingFn]:
     """Returns signature name -> function of serialised raw tf.Examples (n,), as `schemas.serving` says.
 
     Args:
@@ -37,7 +37,7 @@ def make_serving_functions(model: WideDeep, transform: Callable[..., dict[str, t
 
 
 def export(
-    model: WideDeep, weights: list[np.ndarray], transform_output_dir: str, serving_model_dir: str, how_made: FeaturesConfig
+    model: Scorer, weights: list[np.ndarray], transform_output_dir: str, serving_model_dir: str, how_made: FeaturesConfig
 ) -> None:
     """Saves `model` with `weights` and the Transform in front of it.
 

@@ -11,8 +11,9 @@ import tf_keras
 from pydantic import BaseModel, ConfigDict
 
 from components.trainer.input import parse_spec, read_batches
-from components.trainer.model import WideDeep, build_model
+from components.trainer.model import build_model
 from components.trainer.optimizers import make_optimizer
+from components.trainer.scorers.contract import Scorer
 from components.trainer.training import EpochRecord, Fitted, fit, make_evaluate, make_train_step
 from schemas import features, progress
 from schemas.config import EncodingConfig, ModelConfig, TrainerConfig
@@ -59,7 +60,7 @@ class Job(BaseModel):
             max_embedding_dim=self.model.max_embedding_dim,
         )
 
-    def build_model(self) -> WideDeep:
+    def build_model(self) -> Scorer:
         """Returns the model with its initial weights."""
         return build_model(self.inputs(), self.model, self.trainer.seed)
 
@@ -81,7 +82,8 @@ def execute(job: Job, strategy: tf.distribute.Strategy, *, worker: int = 0, work
     part = {"shard": worker, "shards": workers}
     with strategy.scope():
         model = job.build_model()
-        train_step = make_train_step(model, make_optimizer(config.wide_optimizer), make_optimizer(config.deep_optimizer), strategy)
+        optimizers = make_optimizer(config.wide_optimizer), make_optimizer(config.deep_optimizer)
+        train_step = make_train_step(model, *optimizers, strategy, config.seed)
         evaluate = make_evaluate(model, strategy)
     history = _History(job.run_dir, config.num_epochs) if chief else None
     try:

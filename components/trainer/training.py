@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 from components.trainer.input import Batch
-from components.trainer.model import WideDeep
+from components.trainer.scorers.contract import Scorer
 from schemas.errors import ClickrankError, InputDataError
 
 logger = logging.getLogger(__name__)
@@ -46,10 +46,11 @@ class Fitted:
 
 
 def make_train_step(
-    model: WideDeep,
+    model: Scorer,
     wide_optimizer: tf_keras.optimizers.Optimizer,
     deep_optimizer: tf_keras.optimizers.Optimizer,
     strategy: tf.distribute.Strategy,
+    seed: int = 0,
 ) -> TrainStep:
     """Returns the function that trains on this worker's part of a global batch and returns the loss.
 
@@ -57,17 +58,21 @@ def make_train_step(
     updates the wide part's variables, `deep_optimizer` the deep part's, both with the gradients of the cross entropy's sum over
     the rows of all workers, divided by the function's second argument. This is the size of a full batch, so that a row in the
     short last batch of an epoch weighs no more than any other; of a last batch of one row, the mean's gradient would throw the
-    model off. To be called within the strategy's scope.
+    model off. `seed`, the step and the replica determine the dropout masks. To be called within the strategy's scope.
     """
-    wide = model.wide.trainable_variables if model.wide is not None else []
-    deep = model.deep.trainable_variables if model.deep is not None else []
+    wide, deep = model.wide_variables, model.deep_variables
     parts = [(optimizer, variables) for optimizer, variables in ((wide_optimizer, wide), (deep_optimizer, deep)) if variables]
     for optimizer, variables in parts:
         optimizer.build(variables)  # creates the slots, which a tf.function could not under a strategy
 
+    def dropout_seed() -> tf.Tensor:
+        step = tf.cast(parts[0][0].iterations, tf.int32)
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return tf.random.experimental.stateless_fold_in(tf.stack([seed & 0x7FFFFFFF, step]), replica)  # (2,)
+
     def replica_step(batch: Batch, full_rows: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            logit = model(batch.features, training=True)  # (size,)
+            logit = model(batch.features, training=True, seed=dropout_seed(), weight=batch.weight)  # (size,)
             entropy = tf.nn.sigmoid_cross_entropy_with_logits(batch.label, logit)  # (size,)
             total = tf.reduce_sum(batch.weight * entropy)
             objective = total / tf.cast(full_rows, tf.float32)
@@ -84,7 +89,7 @@ def make_train_step(
     return lambda batch, full_rows: _local(strategy, train_step(batch, full_rows))
 
 
-def make_evaluate(model: WideDeep, strategy: tf.distribute.Strategy) -> Evaluate:
+def make_evaluate(model: Scorer, strategy: tf.distribute.Strategy) -> Evaluate:
     """Returns the function that computes (log loss, AUC) over all rows of all workers' batches, the same on all workers."""
 
     def replica_step(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
@@ -134,7 +139,7 @@ def auc(negatives: np.ndarray, positives: np.ndarray) -> float:
 
 
 def fit(
-    model: WideDeep,
+    model: Scorer,
     train_step: TrainStep,
     evaluate: Evaluate,
     train_data: Callable[[int], Iterable[Batch]],
