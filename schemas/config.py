@@ -118,12 +118,62 @@ class PrebatchConfig(_Section):
 
 
 class ModelConfig(_Section):
-    """The wide & deep model."""
+    """The model; docs/models.md has the formulas. Sizes and dropout are let pass by every kind; other keys only by kinds that use
+    them.
+    """
 
-    kind: Literal["wide_deep", "wide", "deep"] = Field("wide_deep", description="Which parts the model has.")
-    hidden_units: tuple[PositiveInt, ...] = Field((1024,) * 5, description="Widths of the deep part's hidden layers.")
+    kind: Literal["wide_deep", "wide", "deep", "dnn", "gam", "custom"] = Field(
+        "wide_deep",
+        description="wide_deep, or one of its parts; dnn: a network on all inputs; gam: a sum of towers, one an item feature; "
+        "custom: your own.",
+    )
+    hidden_units: tuple[PositiveInt, ...] = Field((1024,) * 5, description="Widths of wide_deep's, deep's and dnn's hidden layers.")
+    gam_hidden_units: tuple[PositiveInt, ...] = Field((64, 32), description="Widths of the hidden layers of each of gam's towers.")
+    activation: Literal["relu", "elu", "gelu", "selu", "sigmoid", "swish", "tanh"] = Field(
+        "relu", description="Activation of the hidden layers."
+    )
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.0, description="Dropout after each hidden layer.")
+    batch_norm: bool = Field(False, description="Batch normalization before each hidden layer's activation.")
+    input_batch_norm: bool = Field(False, description="Batch normalization of what the first hidden layer sees.")
+    batch_norm_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        0.999, description="Share of the moving averages of batch normalization that a step keeps."
+    )
     max_embedding_dim: PositiveInt | None = Field(None, description="Upper bound on the width of every embedding.")
+    custom: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")] | None = Field(
+        None, description="kind=custom: package.module:function; function(features, config) returns a tf_keras.Model."
+    )
+    allowed_packages: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")], ...] = Field(
+        (), description="Packages that `custom` may be of; those within them are allowed, too."
+    )
+
+    def allows(self, module: str) -> bool:
+        """Whether a module is one of `allowed_packages`, or within one."""
+        return any(module == package or module.startswith(f"{package}.") for package in self.allowed_packages)
+
+    @model_validator(mode="after")
+    def _keys_of_the_kind(self) -> "ModelConfig":
+        networks = {"wide_deep", "deep", "dnn", "gam", "custom"}
+        users = {
+            "gam_hidden_units": {"gam", "custom"},
+            "activation": networks,
+            "batch_norm": networks,
+            "input_batch_norm": networks,
+            "batch_norm_momentum": networks,
+            "custom": {"custom"},
+        }
+        for key, kinds in users.items():
+            if self.kind not in kinds and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key} is set, but kind {self.kind!r} does not use it; these do: {', '.join(sorted(kinds))}")
+        return self
+
+    @model_validator(mode="after")
+    def _custom_is_allowed(self) -> "ModelConfig":
+        if self.kind == "custom":
+            if self.custom is None:
+                raise ValueError("kind 'custom' needs model.custom, package.module:function")
+            if not self.allows(self.custom.partition(":")[0]):
+                raise ValueError(f"custom: {self.custom!r} is in none of allowed_packages")
+        return self
 
 
 _DECAY_KEYS = ("decay_steps", "decay_epochs", "min_learning_rate")

@@ -1,3 +1,5 @@
+import zlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -6,30 +8,7 @@ from components.trainer.model import build_model
 from schemas import features
 from schemas.config import ModelConfig
 from schemas.features import Feature
-
-AD = Feature("ad", "item", "id", "int64", "", buckets=5, embedding_dim=2)
-TOPICS = Feature("topics", "item", "ids", "int64", "", buckets=4, embedding_dim=3, hotness=3)
-HOUR = Feature("hour", "request", "indicator", "int64", "", buckets=3)
-AGE = Feature("age", "item", "numeric", "float32", "", missing="zero")
-CTR = Feature("ctr", "item", "numeric", "float32", "", missing="zero")
-FEATURES = (AD, AGE, TOPICS, HOUR, CTR)
-
-
-def batch(ad=(-1,), topics=((-1, -1, -1),), hour=(-1,), age=(0.0,), ctr=(0.0,)):
-    return {
-        "ad": tf.constant(ad, tf.int64),
-        "topics": tf.constant(topics, tf.int64),
-        "hour": tf.constant(hour, tf.int64),
-        "age": tf.constant(age, tf.float32),
-        "ctr": tf.constant(ctr, tf.float32),
-    }
-
-
-def randomized(kind="wide_deep", hidden=(4,)):
-    model = build_model(FEATURES, ModelConfig(kind=kind, hidden_units=hidden))
-    rng = np.random.default_rng(0)
-    model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
-    return model
+from tests.components.trainer.scorers_by_hand import AGE, FEATURES, THREE_ROWS, batch, randomize, randomized
 
 
 def test_wide_is_the_sum_of_its_weights():
@@ -47,10 +26,10 @@ def test_wide_is_the_sum_of_its_weights():
 def test_deep_is_the_network_by_hand():
     model = randomized("deep")
     deep = model.deep
-    topics = deep.tables["topics"].numpy()
-    x = np.concatenate([deep.tables["ad"].numpy()[3], (topics[0] + topics[2]) / 2, [0, 1, 0], [0.3, 0.7]])
-    hidden = np.maximum(x @ deep._hidden[0].kernel.numpy() + deep._hidden[0].bias.numpy(), 0)
-    expected = hidden @ deep._output.kernel.numpy() + deep._output.bias.numpy()
+    topics = deep.embeddings.tables["topics"].numpy()
+    x = np.concatenate([deep.embeddings.tables["ad"].numpy()[3], (topics[0] + topics[2]) / 2, [0, 1, 0], [0.3, 0.7]])
+    hidden = np.maximum(x @ deep.tower._first[0].kernel.numpy() + deep.tower._first[0].bias.numpy(), 0)
+    expected = hidden @ deep.tower._rest[0].kernel.numpy() + deep.tower._rest[0].bias.numpy()
     got = model(batch(ad=[3], topics=[[0, 2, -1]], hour=[1], age=[0.3], ctr=[0.7]))
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
@@ -89,7 +68,7 @@ def test_initial_weights():
     big = Feature("big", "item", "id", "int64", "", buckets=20_000, embedding_dim=16)
     model = build_model((big, AGE), ModelConfig(hidden_units=(8,)))
     assert not any(w.numpy().any() for w in model.wide.weights)
-    table = model.deep.tables["big"].numpy()
+    table = model.deep.embeddings.tables["big"].numpy()
     # A normal truncated at two standard deviations has 0.880 of the standard deviation.
     assert table.std() == pytest.approx(0.880 * 16**-0.5, rel=0.01)
     assert abs(table).max() <= 2 * 16**-0.5
@@ -119,11 +98,33 @@ def test_kind(kind, parts):
     assert model(batch()).shape == (1,)
 
 
-def test_dropout_only_in_training():
-    model = build_model(FEATURES, ModelConfig(kind="deep", hidden_units=(64,), dropout=0.5))
-    inputs = batch(ad=[1], age=[0.5])
-    np.testing.assert_array_equal(model(inputs), model(inputs, training=False))
-    assert model(inputs, training=True)[0] != model(inputs)[0]
+GOLDEN = {
+    # kind: CRC-32 of the initial weights at seed 7, in their order; logits of THREE_ROWS with them, and with `randomize(model, 5)`
+    "wide_deep": (2813783123, (-0.1410895, 0.0083138, 0.0114671), (-6.6351776, 0.0874449, -0.4927670)),
+    "wide": (68323592, (0.0, 0.0, 0.0), (-1.9730408, -0.2577237, -0.5096309)),
+    "deep": (3213586059, (-0.1410895, 0.0083138, 0.0114671), (2.3697131, 3.0324626, 3.3250325)),
+}
+
+
+@pytest.mark.parametrize("kind", GOLDEN)
+def test_weights_and_logits_are_those_of_before(kind):
+    crc, first, other = GOLDEN[kind]
+    model = build_model(FEATURES, ModelConfig(kind=kind, hidden_units=(8, 4)), seed=7)
+    assert zlib.crc32(b"".join(w.tobytes() for w in model.get_weights())) == crc
+    np.testing.assert_allclose(model(THREE_ROWS), first, atol=1e-6)
+    np.testing.assert_allclose(randomize(model, 5)(THREE_ROWS), other, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["wide_deep", "wide", "deep", "dnn", "gam"])
+def test_every_trainable_variable_has_one_optimizer(kind):
+    options = {} if kind == "wide" else {"batch_norm": True, "input_batch_norm": True}
+    model = build_model(FEATURES, ModelConfig(kind=kind, hidden_units=(4,), **options))
+    wide, deep = ({id(v) for v in part} for part in (model.wide_variables, model.deep_variables))
+    assert not wide & deep
+    assert wide | deep == {id(v) for v in model.trainable_variables}
+    assert bool(wide) == (kind in ("wide", "wide_deep"))
+    assert bool(deep) == (kind != "wide")
+    assert bool(model.non_trainable_variables) == (kind != "wide")
 
 
 def test_features_of_one_part_only():
@@ -131,4 +132,17 @@ def test_features_of_one_part_only():
     deep_only = Feature("d", "item", "id", "int64", "", buckets=3, embedding_dim=2, wide=False)
     model = build_model((wide_only, deep_only, AGE), ModelConfig(hidden_units=(4,)))
     assert set(model.wide.tables) == {"w"}
-    assert set(model.deep.tables) == {"d"}
+    assert set(model.deep.embeddings.tables) == {"d"}
+
+
+def test_dnn_sees_what_only_wide_would_see():
+    wide_only = Feature("w", "item", "id", "int64", "", buckets=3, embedding_dim=2, deep=False)
+    model = build_model((wide_only, AGE), ModelConfig(kind="dnn", hidden_units=(4,)))
+    assert set(model.deep.embeddings.tables) == {"w"}
+    assert model({"w": tf.constant([0, 2, -1], tf.int64), "age": tf.zeros(3)}).shape == (3,)
+
+
+def test_dnn_without_its_options_is_deep():
+    config = {"hidden_units": (4, 3)}
+    dnn, deep = (build_model(FEATURES, ModelConfig(kind=kind, **config), 3) for kind in ("dnn", "deep"))
+    np.testing.assert_array_equal(dnn(THREE_ROWS), deep(THREE_ROWS))
