@@ -5,7 +5,7 @@ from collections.abc import Callable
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.trainer.scorers import Scorer
+from components.trainer.scorers.contract import Scorer
 from schemas import serving
 from schemas.config import FeaturesConfig
 

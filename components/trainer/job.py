@@ -15,8 +15,9 @@ from components.trainer.history import History, report_steps
 from components.trainer.input import Reader, Records, open_records
 from components.trainer.loop import Loop, Progress, fit
 from components.trainer.losses.mix import LossMix, needs_displays
-from components.trainer.optimizers import learning_rate, make_optimizer
-from components.trainer.scorers import Scorer, build_model
+from components.trainer.optimizers import make_optimizer
+from components.trainer.model import build_model
+from components.trainer.scorers.contract import Scorer
 from components.trainer.training import Parts, make_evaluate, make_train_step, sum_over_replicas
 from components.trainer.warm_start import warm_start
 from schemas import features
@@ -181,7 +182,7 @@ def _execute(
                 readers=train_readers,
                 checkpoints=checkpoints,
                 progress=progress,
-                learning_rates=lambda: (learning_rate(wide), learning_rate(deep)),
+                learning_rates=lambda: (float(wide.learning_rate), float(deep.learning_rate)),
                 is_chief=worker == 0,
                 on_epoch=lambda record: history.add(record.as_dict()) if history else None,
                 on_steps=report_steps if worker == 0 else lambda done, total: None,

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from components.prebatch.replay import REPLAY_FILE, REPLAY_FOLDER
 from components.trainer.input import Records, decode_record, unpack
-from components.trainer.scorers import Scorer
+from components.trainer.scorers.contract import Scorer
 from schemas import serving
 from schemas.errors import ClickrankError
 

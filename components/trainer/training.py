@@ -11,7 +11,7 @@ from components.trainer.evaluation import EvalMetrics, evaluate
 from components.trainer.gradients import aggregate, clip_by_global_norm
 from components.trainer.input import Batch, Reader, unpack
 from components.trainer.losses.mix import LossMix
-from components.trainer.scorers import Scorer
+from components.trainer.scorers.contract import Scorer
 from schemas.records import RecordLayout
 
 TrainStep = Callable[[Sequence[Batch], int], tuple[tf.Tensor, tf.Tensor]]

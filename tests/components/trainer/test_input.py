@@ -1,107 +1,213 @@
 import itertools
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_transform as tft
 
-from components.trainer.input import find_files, parse_spec, read_batches
+from components.prebatch.manifest import Manifest, RecordFile
+from components.trainer import cluster
+from components.trainer.damage import explain, find_damage
+from components.trainer.input import Reader, Records, open_records, steps_per_epoch, unpack
 from schemas import features
-from schemas.errors import ConfigError, InputDataError
+from schemas.errors import ConfigError, InputDataError, TransientError
+from schemas.features import Feature
+from schemas.records import record_layout
 from tests.components.conftest import ENCODING
 
+AD = Feature("ad", "item", "id", "int64", "", buckets=1000, embedding_dim=2)
+LAYOUT = record_layout((AD,))
+SIZES = {0: [[3, 2], [4]], 1: [[1], [2, 2], [5, 1]]}
+"""Shard -> records -> rows of their displays."""
+
+
+def write_shards(folder, sizes=SIZES, layout=LAYOUT):
+    """Writes one file a shard; ads are numbered through, and each display clicks its first ad."""
+    folder.mkdir(exist_ok=True)
+    files, ad, display = [], 0, 0
+    for shard, records in sizes.items():
+        name = f"records-{shard}.tfrecord"
+        with tf.io.TFRecordWriter(str(folder / name)) as writer:
+            for of_record in records:
+                n = sum(of_record)
+                columns = {"ad": np.arange(ad, ad + n), "label": np.concatenate([np.arange(k) == 0 for k in of_record]).astype(int)}
+                ids = np.arange(display, display + len(of_record))
+                writer.write(layout.encode(layout.pack(columns), np.array(of_record), ids))
+                ad, display = ad + n, display + len(of_record)
+        rows = tuple(sum(of_record) for of_record in records)
+        files.append(RecordFile(name=name, shard=shard, rows=rows, displays=sum(map(len, records)), longest=9, digest=0))
+    manifest = Manifest(fingerprint=layout.fingerprint, record_rows=6, shards=len(sizes), files=tuple(files))
+    return Records("train", str(folder), manifest, layout)
+
 
 @pytest.fixture(scope="module")
-def spec(transformed):
-    return parse_spec(tft.TFTransformOutput(str(transformed / "tft")), features.model_inputs(**ENCODING))
+def small(tmp_path_factory):
+    return write_shards(tmp_path_factory.mktemp("small"))
 
 
-@pytest.fixture(scope="module")
-def files(transformed):
-    return find_files("eval", [str(transformed / "eval" / "*")])
+def ads(batch, layout=LAYOUT):
+    return unpack(batch.blocks, layout)[0]["ad"].numpy().tolist()
 
 
-def rows(batch):
-    """The real rows of a batch, as a list of tuples."""
-    keep = batch.weight.numpy() > 0
-    columns = [batch.label.numpy(), *(batch.features[name].numpy() for name in sorted(batch.features))]
-    return [tuple(float(value) for c in columns for value in np.ravel(c[i])) for i in np.flatnonzero(keep)]
+def read(records, size, seed=0, skip=0, **more):
+    return [(ads(batch), batch.display.numpy().tolist()) for batch in Reader(records, size, **more).epoch(seed, skip)]
 
 
-def read(files, spec, size, **more):
-    return [(rows(b), int(b.rows), b) for b in read_batches(files, spec, size, **more)]
+def test_a_batch_takes_as_many_rows_from_every_shard(small):
+    assert [a for a, _ in read(small, 8)] == [[0, 1, 2, 3, 9, 10, 11, 12], [4, 5, 6, 7, 13, 14, 15, 16], [8, 17, 18, 19]]
 
 
-def test_two_files(files):
-    assert len(files) == 2
+def test_a_shard_that_has_ended_gives_no_more_rows(small):
+    assert [a for a, _ in read(small, 2)][8:] == [[8, 17], [18], [19]]
 
 
-@pytest.mark.parametrize("shards", [2, 3])
-@pytest.mark.parametrize("seed", [None, 5])
-def test_workers_share_the_batches_of_one_worker(files, spec, shards, seed):
-    whole = read(files, spec, 100, shuffle_seed=seed)
-    parts = [read(files, spec, 100, shard=s, shards=shards, shuffle_seed=seed) for s in range(shards)]
-    assert {len(p) for p in parts} == {len(whole)}
-    for step, (expected, count, _) in enumerate(whole):
-        got = [part[step][0] for part in parts]
-        assert sorted(itertools.chain(*got)) == sorted(expected)
-        assert {part[step][1] for part in parts} == {count} == {len(expected)}
+def test_by_display_cuts_between_displays_only(small):
+    # Shard 0: displays 0 1 2 are rows 0-2 3-4 5-8; shard 1: 3 4 5 6 7 are rows 9 10-11 12-13 14-18 19. Four rows of each a step:
+    # a display goes where it starts.
+    assert read(small, 8, by_display=True) == [
+        ([0, 1, 2, 3, 4, 9], [0, 0, 0, 1, 1, 2]),
+        ([10, 11, 12, 13], [0, 0, 1, 1]),  # the second batch of shard 0's first record is empty
+        ([5, 6, 7, 8, 14, 15, 16, 17, 18], [0, 0, 0, 0, 1, 1, 1, 1, 1]),
+        ([19], [0]),
+    ]
 
 
-def test_every_row_once(files, spec):
-    one_batch = read(files, spec, 1_000_000)
-    assert len(one_batch) == 1
-    by_ten = read(files, spec, 10, shuffle_seed=1)
-    assert sorted(itertools.chain(*(r for r, _, _ in by_ten))) == sorted(one_batch[0][0])
+def test_by_display_joins_records_where_there_is_room(small):
+    (first, _), (second, _) = read(small, 24, by_display=True)  # 12 rows a shard, records of 6
+    assert (sorted(first), second) == ([*range(9), *range(9, 14)], [*range(14, 20)])
 
 
-def test_all_parts_have_one_size_even_without_rows(files, spec):
-    count = len(read(files, spec, 1_000_000)[0][0])
-    size = count - 1  # the last batch has one row: the second worker gets none of it
-    (_, _, first), (last_rows, last_count, last) = read(files, spec, size, shard=1, shards=2)
-    assert (last_rows, last_count) == ([], 1)
-    assert first.label.shape == last.label.shape == (-(-size // 2),)
-    assert not last.weight.numpy().any()
+@pytest.mark.parametrize("by_display", [False, True])
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("size", [2, 4, 6, 8, 10, 24, 100])
+def test_every_row_once_in_the_steps_that_were_said(small, by_display, shuffle, size):
+    batches = read(small, size, seed=3, by_display=by_display, shuffle=shuffle)
+    assert sorted(itertools.chain(*(a for a, _ in batches))) == list(range(20))
+    assert len(batches) == steps_per_epoch(small, size, by_display=by_display)
 
 
-def test_shuffling_depends_on_the_seed_alone(files, spec):
-    first, again, other, plain = (read(files, spec, 50, shuffle_seed=s)[0][0] for s in (1, 1, 2, None))
-    assert first == again
-    assert first != other
-    assert first != plain
+@pytest.mark.parametrize("by_display", [False, True])
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("replicas", [2, 4, 8])
+def test_replicas_share_the_batches_of_one(transformed, by_display, shuffle, replicas):
+    layout = record_layout(features.model_inputs(**ENCODING))
+    records = open_records("train", str(transformed / "records" / "Split-train"), layout)
+
+    def batches(replica, replicas):
+        reader = Reader(records, 64, replica=replica, replicas=replicas, by_display=by_display, shuffle=shuffle)
+        rows = []
+        for batch in reader.epoch(1):
+            inputs, labels = unpack(batch.blocks, layout)
+            columns = [labels.numpy(), *(inputs[name].numpy() for name in sorted(inputs))]
+            rows.append([tuple(float(v) for c in columns for v in np.ravel(c[i])) for i in range(len(columns[0]))])
+        return rows
+
+    whole = batches(0, 1)
+    parts = [batches(r, replicas) for r in range(replicas)]
+    assert {len(part) for part in parts} == {len(whole)}
+    for step, expected in enumerate(whole):
+        assert sorted(itertools.chain(*(part[step] for part in parts))) == sorted(expected)
 
 
-def test_no_file(tmp_path):
-    with pytest.raises(InputDataError, match="no file of the train split"):
-        find_files("train", [str(tmp_path / "*")])
+@pytest.mark.parametrize("by_display", [False, True])
+def test_going_on_is_reading_on(small, by_display):
+    reader = Reader(small, 4, by_display=by_display, shuffle=True)
+    whole = [ads(batch) for batch in reader.epoch(5)]
+    for done in range(len(whole) + 1):
+        assert [ads(batch) for batch in reader.epoch(5, done)] == whole[done:]
 
 
-def test_no_row(tmp_path):
-    with tf.io.TFRecordWriter(str(tmp_path / "empty.gz"), "GZIP"):
-        pass
-    with pytest.raises(InputDataError, match="the eval split has no rows"):
-        find_files("eval", [str(tmp_path / "*")])
+def test_the_order_depends_on_the_seed_alone(small):
+    orders = [read(small, 4, seed=s, shuffle=True) for s in (1, 1, 2)]
+    assert orders[0] == orders[1] != orders[2]
+    assert orders[2] != read(small, 4)
 
 
-def test_no_label(tmp_path, transformed, spec):
-    record = next(iter(tf.data.TFRecordDataset(find_files("eval", [str(transformed / "eval/*")]), "GZIP")))
-    example = tf.train.Example.FromString(record.numpy())
-    example.features.feature["label"].int64_list.value[:] = [-1]
-    with tf.io.TFRecordWriter(str(tmp_path / "a.gz"), "GZIP") as writer:
-        writer.write(example.SerializeToString())
-    with pytest.raises(tf.errors.InvalidArgumentError, match="has no label"):
-        list(read_batches([str(tmp_path / "a.gz")], spec, 4))
+def test_displays_stay_together_when_they_are_shuffled(small):
+    for a, display in read(small, 8, seed=1, by_display=True, shuffle=True):
+        of_ad = {ad: d for d, records in enumerate([[0, 1, 2], [3, 4], [5, 6, 7, 8], [9], [10, 11], [12, 13], [14, 15, 16, 17, 18], [19]]) for ad in records}
+        true = [of_ad[ad] for ad in a]
+        assert [k for k, _ in itertools.groupby(true)] == [next(g) for _, g in itertools.groupby(true)]
+        assert len(set(zip(true, display, strict=True))) == len(set(true)) == len(set(display))
 
 
-def test_another_encoding_is_a_config_error(transformed):
-    with pytest.raises(ConfigError, match="doc_id"):
-        parse_spec(tft.TFTransformOutput(str(transformed / "tft")), features.model_inputs())
+def test_a_shard_without_rows(tmp_path):
+    records = write_shards(tmp_path / "r", {0: [[2]], 1: []})
+    assert read(records, 2) == [([0], []), ([1], [])]
 
 
-def test_truncated_file_is_found(tmp_path, files, spec):
-    path = tmp_path / "cut.gz"
-    shutil.copy(files[0], path)
-    path.write_bytes(path.read_bytes()[:-2000])
-    with pytest.raises(tf.errors.DataLossError):
-        list(read_batches([str(path)], spec, 64))
+@pytest.mark.parametrize(("size", "replicas", "message"), [(3, 1, "no multiple of prebatch.shards"), (6, 3, "cannot share")])
+def test_what_cannot_be_dealt_out(small, size, replicas, message):
+    with pytest.raises(ConfigError, match=message):
+        Reader(small, size, replicas=replicas)
+
+
+def test_records_of_another_encoding(transformed):
+    layout = record_layout(features.model_inputs(max_buckets=51, drop=ENCODING["drop"]))
+    with pytest.raises(ConfigError, match="another encoding"):
+        open_records("train", str(transformed / "records" / "Split-train"), layout)
+
+
+def test_a_whole_file_has_no_damage(small):
+    assert [find_damage(path, LAYOUT) for path in small.paths(small.manifest.files)] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("at", "message"),
+    [(3, "byte 0: no record begins here"), (9, "byte 0: no record begins here"), (60, "byte 0: the record's checksum"), (-2, "checksum")],
+)
+def test_a_flipped_byte_is_found(tmp_path, at, message):
+    records = write_shards(tmp_path / "r")
+    path = tmp_path / "r" / "records-0.tfrecord"
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0x20
+    path.write_bytes(data)
+    assert message in find_damage(str(path), LAYOUT)
+    with pytest.raises(tf.errors.OpError) as caught:
+        read(records, 4)
+    error = explain(caught.value, [records])
+    assert isinstance(error, InputDataError)
+    assert "records-0.tfrecord byte" in str(error)
+
+
+@pytest.mark.parametrize("keep", [5, 30, -1])
+def test_a_file_that_is_cut_short(tmp_path, keep):
+    records = write_shards(tmp_path / "r")
+    path = tmp_path / "r" / "records-1.tfrecord"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(tf.errors.OpError) as caught:
+        read(records, 4)
+    assert "records-1.tfrecord byte" in str(explain(caught.value, [records]))
+
+
+def test_a_foreign_file(tmp_path):
+    records = write_shards(tmp_path / "r")
+    path = tmp_path / "r" / "records-0.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(b"x" * 200)
+    with pytest.raises(tf.errors.OpError) as caught:
+        read(records, 4)
+    assert "records-0.tfrecord byte 0: not a prebatched record" in str(explain(caught.value, [records]))
+
+
+def test_a_lost_worker_is_no_damage(small):
+    error = tf.errors.UnavailableError(None, None, "Connection reset by peer")
+    assert isinstance(explain(error, [small]), TransientError)
+
+
+def test_no_manifest(tmp_path):
+    with pytest.raises(InputDataError, match="not made by Prebatch"):
+        open_records("train", str(tmp_path), LAYOUT)
+
+
+def test_a_copied_folder_is_the_same(small, tmp_path):
+    shutil.copytree(small.folder, tmp_path / "copy")
+    other = Records("train", str(tmp_path / "copy"), small.manifest, LAYOUT)
+    assert read(other, 4, seed=1, shuffle=True) == read(small, 4, seed=1, shuffle=True)
+
+
+def test_importing_run_does_not_import_tensorflow():
+    code = "import sys, components.trainer.run; sys.exit('tensorflow' in sys.modules or 'tfx' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=cluster.ROOT).returncode == 0
