@@ -350,6 +350,23 @@ class TrainerConfig(_Section):
         None, description="Bound on the norm of all gradients of a step."
     )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="Seeds initial weights, shuffling and dropout.")
+    warm_start: str | None = Field(
+        None,
+        description="Where the initial weights come from: a SavedModel, a checkpoint, a folder of checkpoints, or latest_blessed.",
+    )
+    warm_start_map: str | None = Field(None, description="File of lines NEW OLD: variables that had another name there.")
+    warm_start_strict: bool = Field(True, description="Whether the variables must be the same, but for what the map says.")
+    warm_start_reshape: bool = Field(
+        False, description="Whether a saved variable with another number of rows is clipped or padded with fresh ones."
+    )
+
+    @model_validator(mode="after")
+    def _warm_start(self) -> "TrainerConfig":
+        defaults = {"warm_start_map": None, "warm_start_strict": True, "warm_start_reshape": False}
+        alone = [name for name, default in defaults.items() if getattr(self, name) != default]
+        if self.warm_start is None and alone:
+            raise ValueError(f"{alone[0]} says how to do a warm start, but there is none; set trainer.warm_start")
+        return self
 
     def batch_size(self, replicas: int) -> int:
         """Rows a step over all replicas."""
