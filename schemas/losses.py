@@ -44,7 +44,9 @@ LOSSES: tuple[Loss, ...] = (
     _loss("softmax_cross_entropy", "row", "two classes with logits (0, s): the same value as sigmoid_cross_entropy"),
     _loss("l2", "row", "the score itself, not its sigmoid, estimates the label", is_square=True),
     _loss("sigmoid_l2", "row", "Brier score: probabilities, and outliers cost at most 1", is_square=True),
-    _loss("f1_reweighted", "row", "above 1 for recall, below 1 for precision; scores are no longer probabilities", beta_square=1.0),
+    _loss(
+        "f1_reweighted", "row", "beta_square above 1 for recall, below for precision; 1 is sigmoid_cross_entropy", beta_square=1.0
+    ),
     _loss("focal", "row", "rows that are easy count little; alpha is the weight of the clicked ones", gamma=2.0, alpha=None),
     _loss("pairwise_logistic", "pair", "RankNet, BPR: the clicked ad above each other one", temperature=1.0, margin=0.0),
     _loss("pairwise_hinge", "pair", "pairs that are right by the margin cost nothing", margin=1.0),

@@ -21,7 +21,7 @@ class LossSum(NamedTuple):
 
     Attributes:
         total: float32 (), the weighted sum; differentiable in the scores.
-        count: float32 (), the sum of the weights of what was summed; a constant.
+        count: float32 (), the sum of the weights of what was summed; it does not depend on the scores.
     """
 
     total: tf.Tensor
@@ -78,4 +78,4 @@ def clean_lists(labels: tf.Tensor, scores: tf.Tensor, mask: tf.Tensor | None, we
 
 def add_up(losses: tf.Tensor, weights: tf.Tensor) -> LossSum:
     """The weighted sum of losses (any shape, finite) with weights (same shape)."""
-    return LossSum(tf.reduce_sum(losses * weights), tf.stop_gradient(tf.reduce_sum(weights)))
+    return LossSum(tf.reduce_sum(losses * weights), tf.reduce_sum(weights))

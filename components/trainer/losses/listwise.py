@@ -9,7 +9,7 @@ import tensorflow as tf
 from components.trainer.losses.contract import Items, LossSum, add_up, clean_lists
 
 _NOTHING = -1e30
-"""The score of padding in a log-sum-exp: finite, so that a display of nothing but padding has no NaN."""
+"""The score of padding in a log-sum-exp: finite, so that a display of nothing but padding makes no infinities."""
 
 
 def softmax(
