@@ -1,8 +1,8 @@
 """Learning rates by step.
 
 Step t counts from 0: `rate(t)` is what the (t+1)-th step uses. A warm-up of w steps rises linearly, learning_rate * t / w for
-t < w, as in NVIDIA's recipe for wide & deep; so the rate of step 0 is 0, and that step changes slots but no weights. From step
-w on, the schedule of the configured kind starts, at s = t - w = 0.
+t < w, as in NVIDIA's recipe for wide & deep; so the rate of step 0 is 0, and that step fills slots only. From step w on, the
+schedule of the configured kind starts, at s = t - w = 0.
 """
 
 import math
