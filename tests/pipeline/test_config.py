@@ -43,6 +43,17 @@ def test_the_resolved_configuration_reads_back(tmp_path):
             "trainer.deep_optimizer.schedule.kind=cosine",
             "trainer.deep_optimizer.schedule: cosine needs decay_steps or decay_epochs",
         ),
+        (
+            "model={kind: wide, batch_norm: true}",
+            "model: batch_norm is set, but kind 'wide' does not use it; these do: custom, deep, dnn, gam, wide_deep",
+        ),
+        (
+            "model.gam_hidden_units=[8]",
+            "model: gam_hidden_units is set, but kind 'wide_deep' does not use it; these do: custom, gam",
+        ),
+        ("model.custom='os:system'", "model: custom is set, but kind 'wide_deep' does not use it; these do: custom"),
+        ("model={kind: custom}", "model: kind 'custom' needs model.custom, package.module:function"),
+        ("model={kind: custom, custom: 'os:system'}", "model: custom: 'os:system' is in none of allowed_packages"),
         ("split={eval_days: []}", "split: eval_days is empty and eval_fraction is 0: no display would be evaluated on"),
         ("trainer.seed", "--set expects path.to.key=VALUE. Received: 'trainer.seed'"),
     ],

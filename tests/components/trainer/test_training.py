@@ -27,10 +27,13 @@ def make_batch(ad, age, label, weight=None):
 BATCH = make_batch([0, 3, 3, -1], [0.1, 0.9, 0.4, 0.0], [0.0, 1.0, 0.0, 1.0])
 
 
+def make_optimizers(*rates):
+    return [make_optimizer(OptimizerConfig(name="sgd", learning_rate=rate)) for rate in rates]
+
+
 def build(kind="wide_deep", wide_rate=0.5, deep_rate=0.25):
     model = build_model((AD, AGE), ModelConfig(kind=kind, hidden_units=(4,)))
-    optimizers = [make_optimizer(OptimizerConfig(name="sgd", learning_rate=r)) for r in (wide_rate, deep_rate)]
-    return model, make_train_step(model, *optimizers, STRATEGY)
+    return model, make_train_step(model, *make_optimizers(wide_rate, deep_rate), STRATEGY)
 
 
 def mean_loss(model, batch):
