@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from components.trainer.gradients import aggregate, clip_by_global_norm
 from components.trainer.optimizers import make_optimizer
+from components.trainer.rows import gather_rows
 from schemas.config import OptimizerConfig
 from tests.components.trainer.graphs import whole_table_operations
 
@@ -59,6 +60,7 @@ def train(strategy, name):
         table, dense = variables()
         optimizer = make_optimizer(config(name))
         optimizer.build([table, dense])
+        assert gather_rows(table, [1, 2, 1]).shape == (3, 2)  # in no replica, as when a model is built
     step = make_step(optimizer, table, dense)
     distributed = tf.function(lambda *args: strategy.run(step, args=args), reduce_retracing=True)
     norms = []
