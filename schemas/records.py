@@ -73,6 +73,10 @@ class RecordLayout:
         """Bytes of one row in all blocks."""
         return sum(np.dtype(dtype).itemsize * width for dtype, width in self.widths.items())
 
+    def record_bytes(self, rows: int, displays: int) -> int:
+        """Bytes of a record."""
+        return HEADER.size + 12 * displays + rows * self.row_bytes
+
     def pack(self, columns: dict[str, np.ndarray]) -> np.ndarray:
         """Returns columns, (n,) or (n, width) each, as the bytes of n rows, uint8 (n, row_bytes): one block after the other.
 
@@ -127,7 +131,7 @@ class RecordLayout:
             raise RecordError("the checksum of the header is wrong")
         if fingerprint != self.fingerprint:
             raise RecordError("the record has another layout: the features or their encoding are not those it was written with")
-        if len(record) != HEADER.size + 12 * displays + rows * self.row_bytes:
+        if len(record) != self.record_bytes(rows, displays):
             raise RecordError(f"a record of {rows} rows and {displays} displays cannot have {len(record)} bytes")
         start = HEADER.size + 12 * displays
         columns = {}

@@ -17,7 +17,6 @@ from schemas.errors import ClickrankError
 logger = logging.getLogger(__name__)
 
 _INDEX = re.compile(r"(step|best)-(\d+)\.index$")
-_DAMAGED = (tf.errors.DataLossError, tf.errors.OutOfRangeError, tf.errors.NotFoundError, tf.errors.InvalidArgumentError, ValueError)
 
 
 class Checkpoints:
@@ -90,7 +89,7 @@ class Checkpoints:
             path = self._path("step", step)
             try:
                 self._full.read(path).assert_existing_objects_matched()
-            except (*_DAMAGED, AssertionError) as error:
+            except Exception as error:  # TensorFlow has a dozen ways to say that a file is damaged
                 logger.warning("%s: cannot be read (%s); trying the one before", path, type(error).__name__)
             else:
                 return step

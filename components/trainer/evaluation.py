@@ -53,7 +53,8 @@ class EvalTotals:
         logits = logits.astype(np.float64)
         clicked = labels > 0
         probability = 1.0 / (1.0 + np.exp(-np.clip(logits, -700, 700)))
-        entropy = np.logaddexp(0.0, np.where(clicked, -logits, logits))
+        with np.errstate(invalid="ignore"):  # of a NaN; the caller looks at the sum
+            entropy = np.logaddexp(0.0, np.where(clicked, -logits, logits))
         _, precision = average_precisions(displays, logits, labels)
         judged = ~np.isnan(precision)
         gain = normalized_dcgs(displays, logits, labels)

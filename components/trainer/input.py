@@ -23,6 +23,9 @@ from schemas.records import HEADER, LABEL, MAGIC, RecordLayout
 SHUFFLE_RECORDS = 64
 """Records in the shuffle buffer of a stream; about 1 MB each."""
 
+_FRAME_BYTES = 16
+"""What TFRecord adds to a record."""
+
 Blocks = dict[str, tf.Tensor]
 
 
@@ -62,13 +65,26 @@ def open_records(split: str, folder: str, layout: RecordLayout) -> Records:
     """Opens the records of a split.
 
     Raises:
-        InputDataError: There are none, or one of their files is missing.
+        InputDataError: There are none, or one of their files is missing or not as long as it should be.
         ConfigError: They were written with another layout.
     """
     manifest = read_manifest(folder, split)
     if manifest.fingerprint != layout.fingerprint:
         raise ConfigError(f"{folder}: written for other features or another encoding than the model's; run Prebatch again")
-    return Records(split, folder, manifest, layout)
+    records = Records(split, folder, manifest, layout)
+    check_sizes(records)
+    return records
+
+
+def check_sizes(records: Records) -> None:
+    """Raises InputDataError if a file is not as long as its records are: TensorFlow takes some cut files for whole ones."""
+    for file, path in zip(records.manifest.files, records.paths(records.manifest.files), strict=True):
+        frames = (len(file.rows) - 1) * records.layout.record_bytes(0, 0) + len(file.rows) * _FRAME_BYTES
+        expected = frames + records.layout.record_bytes(sum(file.rows), file.displays)
+        found = tf.io.gfile.stat(path).length
+        if found != expected:
+            what = "cut short" if found < expected else "longer than its records"
+            raise InputDataError(f"{path} byte {min(found, expected)}: {what}; expected {expected} bytes")
 
 
 def steps_per_epoch(records: Records, global_batch_size: int, *, by_display: bool = False) -> int:

@@ -97,6 +97,11 @@ class Trained:
     best: str
     latest: str
 
+    @property
+    def differ(self) -> bool:
+        """Whether the last step was not the best."""
+        return self.best.rpartition("-")[2] != self.latest.rpartition("-")[2]
+
 
 def execute(
     job: Job,
@@ -133,7 +138,8 @@ def _execute(
     stop_requested: Callable[[], bool],
 ) -> Trained:
     config, layout = job.trainer, job.layout()
-    tf_keras.utils.set_random_seed(config.seed)
+    # For what custom models draw; ours have seeds of their own. Not 0: with it, tf.data's shuffle fails on a seed in a tensor.
+    tf_keras.utils.set_random_seed(config.seed + 1)
     tf.config.experimental.enable_tensor_float_32_execution(config.tf32)
     replicas = strategy.num_replicas_in_sync
     local = range(worker * (replicas // workers), (worker + 1) * (replicas // workers))

@@ -146,14 +146,13 @@ def _train_epoch(loop: Loop) -> None:
         progress.seconds = before + time.monotonic() - start
         loop.on_steps(progress.step, loop.total_steps)
         if progress.step >= loop.total_steps:
-            return
-        if loop.is_chief:
+            break
+        if loop.is_chief and progress.epoch_step < loop.readers[0].steps_per_epoch:  # at the end of an epoch, evaluate first
             if loop.stop_requested():
                 loop.checkpoints.save(progress.step)
                 raise TransientError(f"training was asked to stop and did at step {progress.step}; run again to go on from there")
             if loop.checkpoints.is_due(progress.step):
                 loop.checkpoints.save(progress.step)
-    progress.seconds = before + time.monotonic() - start
 
 
 def _batches(loop: Loop) -> Iterator[tuple[Batch, ...]]:

@@ -40,7 +40,7 @@ def run_fn(fn_args: "FnArgs") -> None:
 
     `strategy: none` and `mirrored` train in this process. `multi_worker` joins the cluster that TF_CONFIG names, if it is set
     (TFJob), whatever `trainer.workers` says; else it starts `trainer.workers` local processes, again if one of them is lost. In a
-    cluster, only the chief writes. The weights that `trainer.export` does not name go to `export/` in the run's folder.
+    cluster, only the chief writes. If the weights that `trainer.export` does not name are others, they go to `export/` in the run's folder.
 
     Args:
         fn_args: Read are `train_files`, `eval_files` (a pattern in the folder of each split's records), `transform_output`,
@@ -108,8 +108,9 @@ def _export_all(job: "Job", trained: "Trained", fn_args: "FnArgs", how_made: Fea
     chosen, other, other_dir = trained.best, trained.latest, LATEST_EXPORT
     if job.trainer.export == "latest":
         chosen, other, other_dir = trained.latest, trained.best, BEST_EXPORT
-    model = job.build_model()
-    for weights, folder in ((other, posixpath.join(fn_args.model_run_dir, other_dir)), (chosen, fn_args.serving_model_dir)):
+    model = job.build_model()  # outside of any strategy
+    folders = {other: posixpath.join(fn_args.model_run_dir, other_dir)} if trained.differ else {}
+    for weights, folder in (folders | {chosen: fn_args.serving_model_dir}).items():
         load_weights(model, weights)
         export(model, transform_output, folder, how_made)
         logger.info("exported %s to %s", weights, folder)

@@ -81,7 +81,8 @@ def make_train_step(
         inputs, labels = unpack(batch.blocks, layout)
         rows = sum_over_replicas(tf.cast(tf.size(labels), tf.float32))
         mask_seed = tf.stack([tf.constant(seed, tf.int32), step * replicas + tf.cast(replica, tf.int32)])
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(parts.wide + parts.deep)  # it does not see what `gather_rows` reads
             logits = model(inputs, training=True, seed=mask_seed)  # (n,)
             share = losses(
                 labels, logits, tf.ones_like(labels), batch.display, across=sum_over_replicas, replicas=replicas

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 import tf_keras
 
+from components.trainer.rows import gather_rows
 from schemas.features import Feature
 
 
@@ -71,7 +72,7 @@ class Embeddings(tf_keras.layers.Layer):
                 return tf.reduce_sum(self._rows(feature, values) * share[:, :, tf.newaxis], axis=1)  # (n, dim)
 
     def _rows(self, feature: Feature, ids: tf.Tensor) -> tf.Tensor:
-        return tf.gather(self.tables[feature.name], tf.maximum(ids, 0))  # (n, dim) or (n, h, dim)
+        return gather_rows(self.tables[feature.name], tf.maximum(ids, 0))  # (n, dim) or (n, h, dim)
 
 
 def width(feature: Feature) -> int:

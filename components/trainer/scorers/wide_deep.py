@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 import tf_keras
 
+from components.trainer.rows import gather_rows
 from components.trainer.scorers.contract import Scorer
 from components.trainer.scorers.inputs import Embeddings, numbers, present, width
 from components.trainer.scorers.tower import Group, Tower
@@ -34,7 +35,7 @@ class Wide(tf_keras.layers.Layer):
             # Slots are the values of all features side by side: (n, slots).
             ids = tf.concat([_as_columns(inputs[f.name]) for f in self._categorical], axis=1)
             slots = tf.split(tf.maximum(ids, 0), [f.hotness for f in self._categorical], axis=1)
-            weights = [tf.gather(self.tables[f.name], own)[:, :, 0] for f, own in zip(self._categorical, slots, strict=True)]
+            weights = [gather_rows(self.tables[f.name], own)[:, :, 0] for f, own in zip(self._categorical, slots, strict=True)]
             terms.append(tf.reduce_sum(tf.concat(weights, axis=1) * present(ids), axis=1))
         if self._numeric:
             terms.append(tf.linalg.matvec(numbers(inputs, self._numeric), self.numeric))

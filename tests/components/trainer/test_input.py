@@ -1,16 +1,13 @@
 import itertools
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from components.prebatch.manifest import Manifest, RecordFile
-from components.trainer import cluster
 from components.trainer.damage import explain, find_damage
-from components.trainer.input import Reader, Records, open_records, steps_per_epoch, unpack
+from components.trainer.input import Reader, Records, check_sizes, open_records, steps_per_epoch, unpack
 from schemas import features
 from schemas.errors import ConfigError, InputDataError, TransientError
 from schemas.features import Feature
@@ -81,16 +78,14 @@ def test_by_display_joins_records_where_there_is_room(small):
 
 @pytest.mark.parametrize("by_display", [False, True])
 @pytest.mark.parametrize("shuffle", [False, True])
-@pytest.mark.parametrize("size", [2, 4, 6, 8, 10, 24, 100])
+@pytest.mark.parametrize("size", [2, 6, 8, 24, 100])
 def test_every_row_once_in_the_steps_that_were_said(small, by_display, shuffle, size):
     batches = read(small, size, seed=3, by_display=by_display, shuffle=shuffle)
     assert sorted(itertools.chain(*(a for a, _ in batches))) == list(range(20))
     assert len(batches) == steps_per_epoch(small, size, by_display=by_display)
 
 
-@pytest.mark.parametrize("by_display", [False, True])
-@pytest.mark.parametrize("shuffle", [False, True])
-@pytest.mark.parametrize("replicas", [2, 4, 8])
+@pytest.mark.parametrize(("by_display", "shuffle", "replicas"), [(False, False, 2), (False, True, 4), (True, True, 2)])
 def test_replicas_share_the_batches_of_one(transformed, by_display, shuffle, replicas):
     layout = record_layout(features.model_inputs(**ENCODING))
     records = open_records("train", str(transformed / "records" / "Split-train"), layout)
@@ -177,9 +172,13 @@ def test_a_file_that_is_cut_short(tmp_path, keep):
     records = write_shards(tmp_path / "r")
     path = tmp_path / "r" / "records-1.tfrecord"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(tf.errors.OpError) as caught:
-        read(records, 4)
-    assert "records-1.tfrecord byte" in str(explain(caught.value, [records]))
+    with pytest.raises(InputDataError, match=rf"records-1.tfrecord byte {path.stat().st_size}: cut short"):
+        check_sizes(records)
+    assert "records-1.tfrecord byte" in find_damage(str(path), LAYOUT)
+
+
+def test_sizes_of_whole_files_are_right(small):
+    check_sizes(small)
 
 
 def test_a_foreign_file(tmp_path):
@@ -206,8 +205,3 @@ def test_a_copied_folder_is_the_same(small, tmp_path):
     shutil.copytree(small.folder, tmp_path / "copy")
     other = Records("train", str(tmp_path / "copy"), small.manifest, LAYOUT)
     assert read(other, 4, seed=1, shuffle=True) == read(small, 4, seed=1, shuffle=True)
-
-
-def test_importing_run_does_not_import_tensorflow():
-    code = "import sys, components.trainer.run; sys.exit('tensorflow' in sys.modules or 'tfx' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=cluster.ROOT).returncode == 0
