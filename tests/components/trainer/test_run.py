@@ -215,7 +215,7 @@ def test_two_workers_equal_one(make_fn_args, tmp_path, monkeypatch):
     sgd = {"name": "sgd", "learning_rate": 0.1}
     for workers, strategy in ((1, "none"), (2, "multi_worker")):
         trainer = {"strategy": strategy, "workers": workers, "num_epochs": 2, "deep_optimizer": sgd}
-        run_fn(make_fn_args(tmp_path / strategy, trainer=trainer))
+        run_fn(make_fn_args(tmp_path / strategy, model={"batch_norm": True}, trainer=trainer))
     for one, two in zip(*exported, strict=True):
         np.testing.assert_allclose(two, one, atol=1e-5)
     records = [history(make_fn_args(tmp_path / s)) for s in ("none", "multi_worker")]
