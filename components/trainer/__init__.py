@@ -1,4 +1,4 @@
-"""The wide & deep model: its inputs, training, and export."""
+"""The models: their inputs, training, and export."""
 
 import os
 
