@@ -29,6 +29,10 @@ _NOT_MODEL = ("save_counter", "keras_api")  # a counter of tf.train.Checkpoint; 
 _OF_OPTIMIZER = frozenset({"_iterations", "iter", "_loss_scale"})  # new, old and loss-scaling optimizers of Keras have such a child
 
 
+# The reader maps some of TensorFlow's errors to Python's: out of range, which a file cut short gives, and invalid argument.
+_DAMAGES = (tf.errors.OpError, IndexError, ValueError, DecodeError)
+
+
 class Spec(NamedTuple):
     """A variable's shape and the name of its dtype."""
 
@@ -75,7 +79,7 @@ def read_variables(path: str) -> Source:
         if _GRAPH not in shapes:
             raise ConfigError(f"{prefix}: not a checkpoint of TensorFlow 2, it has no object graph")
         keys = _model_variables(TrackableObjectGraph.FromString(reader.get_tensor(_GRAPH)), prefix)
-    except (tf.errors.OpError, DecodeError) as error:
+    except _DAMAGES as error:
         raise _damaged(prefix, error) from error
     gone = [key for key in keys.values() if key not in shapes]
     if gone:
@@ -84,7 +88,7 @@ def read_variables(path: str) -> Source:
     def read(name: str) -> np.ndarray:
         try:
             return reader.get_tensor(keys[name])
-        except tf.errors.OpError as error:
+        except _DAMAGES as error:
             raise _damaged(prefix, error) from error
 
     return Source(prefix, {name: Spec(tuple(shapes[key]), dtypes[key].name) for name, key in keys.items()}, read)
