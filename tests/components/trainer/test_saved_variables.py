@@ -84,6 +84,7 @@ OPTIMIZERS = {
     "ftrl": lambda: tf_keras.optimizers.Ftrl(),
     "averaging sgd": lambda: tf_keras.optimizers.SGD(use_ema=True, momentum=0.9),
     "old adam": lambda: tf_keras.optimizers.legacy.Adam(),
+    "old sgd": lambda: tf_keras.optimizers.legacy.SGD(),
     "loss scale": lambda: tf_keras.mixed_precision.LossScaleOptimizer(tf_keras.optimizers.Adam()),
     "loss scale, old": lambda: tf_keras.mixed_precision.LossScaleOptimizer(tf_keras.optimizers.legacy.Adam()),
 }
