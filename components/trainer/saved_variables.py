@@ -26,7 +26,11 @@ _KINDS = ("best", "step", "ckpt")  # of checkpoints in a folder, from the most w
 _CHECKPOINT = re.compile(rf"({'|'.join(_KINDS)})-(\d+)\.index")
 _MODEL = ("model_variables", "model")  # what a SavedModel of ours, and a checkpoint of ours, calls the model
 _NOT_MODEL = ("save_counter", "keras_api")  # a counter of tf.train.Checkpoint; metrics, in SavedModels that Keras wrote
-_OF_OPTIMIZER = frozenset({"_iterations", "iter", "_loss_scale"})  # new, old and loss-scaling optimizers of Keras have such a child
+# A child of every new or old optimizer of Keras. The slots of an old one are nobody's children, so are not come upon.
+_OF_OPTIMIZER = frozenset({"_iterations", "iter"})
+
+# The reader maps some of TensorFlow's errors to Python's: out of range, which a file cut short gives, and invalid argument.
+_DAMAGES = (tf.errors.OpError, IndexError, ValueError, DecodeError)
 
 
 class Spec(NamedTuple):
@@ -75,7 +79,7 @@ def read_variables(path: str) -> Source:
         if _GRAPH not in shapes:
             raise ConfigError(f"{prefix}: not a checkpoint of TensorFlow 2, it has no object graph")
         keys = _model_variables(TrackableObjectGraph.FromString(reader.get_tensor(_GRAPH)), prefix)
-    except (tf.errors.OpError, DecodeError) as error:
+    except _DAMAGES as error:
         raise _damaged(prefix, error) from error
     gone = [key for key in keys.values() if key not in shapes]
     if gone:
@@ -84,7 +88,7 @@ def read_variables(path: str) -> Source:
     def read(name: str) -> np.ndarray:
         try:
             return reader.get_tensor(keys[name])
-        except tf.errors.OpError as error:
+        except _DAMAGES as error:
             raise _damaged(prefix, error) from error
 
     return Source(prefix, {name: Spec(tuple(shapes[key]), dtypes[key].name) for name, key in keys.items()}, read)
@@ -113,13 +117,12 @@ def _model_variables(graph: TrackableObjectGraph, prefix: str) -> dict[str, str]
     """Returns name -> key of the model's variables, in the order of their names."""
     root = {child.local_name: child.node_id for child in graph.nodes[0].children} if graph.nodes else {}
     todo = [next((root[part] for part in _MODEL if part in root), 0)] if graph.nodes else []
-    seen = {slot.slot_variable_node_id for node in graph.nodes for slot in node.slot_variables}
-    seen |= {root[name] for name in _NOT_MODEL if name in root}
+    seen = {root[name] for name in _NOT_MODEL if name in root}
     found: list[tuple[str, str]] = []
     while todo:
         node_id = todo.pop()
         node = graph.nodes[node_id]
-        if node_id in seen or node.slot_variables or _OF_OPTIMIZER & {child.local_name for child in node.children}:
+        if node_id in seen or _OF_OPTIMIZER & {child.local_name for child in node.children}:
             continue
         seen.add(node_id)
         todo += [child.node_id for child in node.children]
