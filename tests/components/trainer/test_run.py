@@ -1,20 +1,22 @@
 import json
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_transform as tft
 
-from components.trainer import cluster, export
+from components.evaluator.average_precision import mean_average_precision
+from components.trainer import cluster, export, replay
 from components.trainer import job as jobs
-from components.trainer.input import find_files, parse_spec, read_batches
+from components.trainer.replay import check_replay
 from components.trainer.run import run_fn
 from schemas import features, progress, serving
 from schemas.config import FeaturesConfig
-from schemas.errors import ClickrankError, ConfigError, InputDataError
-from tests.components.conftest import KEPT
+from schemas.errors import ClickrankError, ConfigError, InputDataError, TransientError
+from tests.components.conftest import ENCODING, KEPT
+from tests.prebatched import pack
 from tests.rows import random_rows
 from transforms.examples import encode
 
@@ -22,29 +24,37 @@ from transforms.examples import encode
 def make_job(args):
     sections = {name: args.custom_config[name] for name in ("encoding", "model", "trainer")}
     return jobs.Job(
-        train_files=find_files("train", args.train_files),
-        eval_files=find_files("eval", args.eval_files),
-        transform_output=args.transform_output,
+        train_dir=args.train_files[0].removesuffix("/*"),
+        eval_dir=args.eval_files[0].removesuffix("/*"),
         run_dir=args.model_run_dir,
+        checkpoints=args.custom_config["checkpoints"],
         **sections,
     )
 
 
+def train(job):
+    """The weights after the last step."""
+    trained = jobs.execute(job, tf.distribute.get_strategy())
+    model = job.build_model()
+    jobs.load_weights(model, trained.latest)
+    return model.get_weights()
+
+
 @pytest.fixture(scope="module")
 def trained(make_fn_args, tmp_path_factory):
-    """(FnArgs, weights that were exported, progress reports) of one run with strategy none."""
+    """(FnArgs, model as it was exported for serving, progress reports) of one run with strategy none."""
     args = make_fn_args(tmp_path_factory.mktemp("run"), trainer={"num_epochs": 8})
     reports = []
     with pytest.MonkeyPatch.context() as patch:
         exported = []
         real = export.export
-        patch.setattr(export, "export", lambda model, weights, *rest: (exported.append(weights), real(model, weights, *rest)))
+        patch.setattr(export, "export", lambda model, *rest: (exported.append(model), real(model, *rest)))
         progress.set_sink(lambda *report: reports.append(report))
         try:
             run_fn(args)
         finally:
             progress.set_sink(None)
-    return args, exported[0], reports
+    return args, exported[-1], reports
 
 
 @pytest.fixture(scope="module")
@@ -60,28 +70,34 @@ def score(signatures, examples, name="serving_default"):
 
 
 def history(args):
-    with open(f"{args.model_run_dir}/history.jsonl") as file:
+    run_dir = args.run_dir if isinstance(args, jobs.Job) else args.model_run_dir
+    with open(f"{run_dir}/history.jsonl") as file:
         return [json.loads(line) for line in file]
 
 
-def test_the_model_beats_chance(make_fn_args, tmp_path):
+def test_the_model_beats_chance(make_fn_args, transformed, tmp_path):
     """0.67 is the AUC of the column that the label was made from; so few rows do not bear the ids."""
     numbers_only = {"drop": [f.name for f in features.FEATURES if f.is_input and (f.kind in ("id", "ids") or f.name not in KEPT)]}
-    job = make_job(make_fn_args(tmp_path, encoding=numbers_only, trainer={"num_epochs": 8}))
-    best = min(jobs.execute(job, tf.distribute.get_strategy()).history, key=lambda record: record.eval_log_loss)
-    assert best.eval_auc > 0.6
+    pack(transformed, {**ENCODING, **numbers_only}, tmp_path / "records")
+    args = make_fn_args(tmp_path, encoding=numbers_only, trainer={"num_epochs": 8})
+    args.train_files, args.eval_files = ([str(tmp_path / f"records/Split-{split}/*")] for split in ("train", "eval"))
+    job = make_job(args)
+    jobs.execute(job, tf.distribute.get_strategy())
+    best = min(history(job), key=lambda record: record["log_loss"])
+    assert best["auc"] > 0.6
     base = random_rows(300, seed=1)["label"].to_numpy().mean()
-    assert best.eval_log_loss < -(base * np.log(base) + (1 - base) * np.log(1 - base)) - 0.005
+    assert best["log_loss"] < -(base * np.log(base) + (1 - base) * np.log(1 - base)) - 0.005
 
 
 def test_history_and_progress(trained):
     args, _, reports = trained
     records = history(args)
     assert [r["epoch"] for r in records] == list(range(1, 9))
-    assert set(records[0]) == {"epoch", "steps", "train_loss", "eval_log_loss", "eval_auc", "seconds", "rows_per_second"}
-    rows = random_rows(500, seed=0).num_rows
-    assert records[-1]["steps"] == 8 * -(-rows // 128)
-    assert reports == [("train", epoch, 8) for epoch in range(1, 9)]
+    metrics = {"map_at_12", "ndcg_at_12", "log_loss", "auc", "calibration"}
+    rates = {"wide_learning_rate", "deep_learning_rate"}
+    assert set(records[0]) == {"epoch", "step", "train_loss", "seconds", "rows_per_second"} | metrics | rates
+    assert records[-1]["step"] == reports[-1][1] == reports[-1][2] == len(reports)
+    assert reports[0] == ("train", 1, len(reports))
 
 
 def test_tensorboard_events(trained):
@@ -92,8 +108,12 @@ def test_tensorboard_events(trained):
         for value in event.summary.value:
             assert value.metadata.plugin_data.plugin_name == "scalars"
             values[value.tag, event.step] = float(tf.make_ndarray(value.tensor))
-    assert values["eval/log_loss", 8] == pytest.approx(history(trained[0])[-1]["eval_log_loss"], rel=1e-6)
-    assert {tag for tag, _ in values} == {"train/loss", "train/rows_per_second", "eval/log_loss", "eval/auc"}
+    last = history(trained[0])[-1]
+    assert values["eval/map_at_12", last["step"]] == pytest.approx(last["map_at_12"], rel=1e-6)
+    assert {tag for tag, _ in values} == {
+        *("train/loss", "train/rows_per_second", "train/wide_learning_rate", "train/deep_learning_rate"),
+        *("eval/map_at_12", "eval/ndcg_at_12", "eval/log_loss", "eval/auc", "eval/calibration"),
+    }
 
 
 def test_how_the_features_were_made_is_kept(trained):
@@ -105,25 +125,31 @@ def test_signatures_are_the_contract(signatures):
     serving.check_signatures(signatures)
 
 
-def test_serving_scores_are_the_training_graphs(trained, signatures):
-    args, weights, _ = trained
-    job = make_job(args)
-    model = job.build_model()
-    model.set_weights(weights)
-    spec = {**parse_spec(tft.TFTransformOutput(args.transform_output), job.inputs())}
-    (batch,) = read_batches(job.eval_files, spec, 10_000)
-    count = int(batch.rows)
-    trained_scores = tf.sigmoid(model(batch.features)).numpy()[:count]
-    served = score(signatures, encode(random_rows(300, seed=1)))["score"]
-    # The files hold the rows in another order.
-    np.testing.assert_allclose(np.sort(served), np.sort(trained_scores), atol=1e-5)
+def test_a_skewed_export_fails(trained, monkeypatch):
+    args, model, _ = trained
+    _, evaluation = make_job(args).open()
+    check_replay(model, args.serving_model_dir, evaluation)
+    changed = make_job(args).build_model()
+    changed.set_weights([w + 1e-3 for w in model.get_weights()])
+    with pytest.raises(ClickrankError, match="training-serving skew"):
+        check_replay(changed, args.serving_model_dir, evaluation)
 
 
-def test_best_epoch_is_what_is_served(trained, signatures):
+def test_the_best_epoch_by_map_is_what_is_served(trained, signatures):
     rows = random_rows(300, seed=1)
-    p, label = score(signatures, encode(rows))["score"], rows["label"].to_numpy()
-    log_loss = -np.mean(np.log(np.where(label == 1, p, 1 - p)))
-    assert log_loss == pytest.approx(min(r["eval_log_loss"] for r in history(trained[0])), abs=1e-5)
+    scores = score(signatures, encode(rows))["score"]
+    value = mean_average_precision(rows["display_id"].to_numpy(), scores, rows["label"].to_numpy()).value
+    assert value == pytest.approx(max(r["map_at_12"] for r in history(trained[0])), abs=1e-6)
+
+
+def test_the_latest_is_exported_too_if_it_is_another(trained):
+    best = max(history(trained[0]), key=lambda r: r["map_at_12"])["epoch"]
+    assert tf.io.gfile.exists(f"{trained[0].model_run_dir}/export/latest/saved_model.pb") == (best != 8)
+
+
+def test_checkpoints_go_when_the_model_is_exported(trained):
+    folder = trained[0].custom_config["checkpoints"]
+    assert not tf.io.gfile.exists(folder) or tf.io.gfile.listdir(folder) == []
 
 
 def test_rank(signatures):
@@ -161,7 +187,7 @@ def test_same_seed_same_weights(make_fn_args, tmp_path):
     results = []
     for i, seed in enumerate([0, 0, 1]):
         args = make_fn_args(tmp_path / str(i), model={"dropout": 0.2}, trainer={"num_epochs": 2, "seed": seed})
-        results.append(jobs.execute(make_job(args), tf.distribute.get_strategy()).weights)
+        results.append(train(make_job(args)))
     for a, b in zip(results[0], results[1], strict=True):
         np.testing.assert_array_equal(a, b)
     assert any((a != b).any() for a, b in zip(results[0], results[2], strict=True))
@@ -177,8 +203,74 @@ def test_nan_loss_exports_nothing(make_fn_args, tmp_path):
 
 @pytest.mark.parametrize("split", ["train", "evaluate"])
 def test_missing_split(make_fn_args, tmp_path, split):
-    with pytest.raises(InputDataError, match="no file of the"):
+    with pytest.raises(InputDataError, match="not made by Prebatch"):
         run_fn(make_fn_args(tmp_path, **{split: "nowhere/*"}))
+
+
+LISTWISE = {
+    "losses": [{"name": "softmax"}, {"name": "sigmoid_cross_entropy", "weight": 0.5}],
+    "loss_weights": "uncertainty",
+    "gradient_clip_norm": 1.0,
+    "precision": "bfloat16",
+    "num_epochs": 2,
+}
+
+
+def test_losses_within_displays_in_low_precision(make_fn_args, tmp_path):
+    job = make_job(make_fn_args(tmp_path, trainer=LISTWISE))
+    jobs.execute(job, tf.distribute.get_strategy())
+    records = history(job)
+    assert records[1]["train_loss"] < records[0]["train_loss"]
+
+
+def test_float16_scales_the_loss(make_fn_args, tmp_path):
+    """The scaled loss gives float32's weights, give or take float16's precision."""
+    weights = []
+    for precision in ("float32", "float16"):
+        sgd = {"name": "sgd", "learning_rate": 0.1}
+        trainer = {"precision": precision, "num_steps": 5, "deep_optimizer": sgd, "wide_optimizer": sgd}
+        weights.append(train(make_job(make_fn_args(tmp_path / precision, trainer=trainer))))
+    start = make_job(make_fn_args(tmp_path)).build_model().get_weights()
+    for one, other, first in zip(*weights, start, strict=True):
+        np.testing.assert_allclose(other, one, atol=2e-3)
+        assert (one != first).any() == (other != first).any()
+
+
+def test_stopped_and_resumed_is_bit_for_bit_the_same(make_fn_args, tmp_path):
+    trainer = {"num_epochs": 2, "save_steps": 7, "losses": [{"name": "softmax"}]}
+    whole = train(make_job(make_fn_args(tmp_path / "whole", model={"dropout": 0.2}, trainer=trainer)))
+    args = make_fn_args(tmp_path / "parts", model={"dropout": 0.2}, trainer=trainer)
+    calls = iter([False] * 9 + [True])
+    with pytest.raises(TransientError, match="at step 10"):
+        jobs.execute(make_job(args), tf.distribute.get_strategy(), stop_requested=lambda: next(calls))
+    for part, expected in zip(train(make_job(args)), whole, strict=True):
+        np.testing.assert_array_equal(part, expected)
+    records = [history(make_fn_args(tmp_path / part)) for part in ("whole", "parts")]
+    for one, other in zip(*records, strict=True):
+        assert one | {"seconds": 0, "rows_per_second": 0} == other | {"seconds": 0, "rows_per_second": 0}
+
+
+def test_operational_keys_do_not_make_another_job(make_fn_args, tmp_path):
+    folders = {
+        make_job(make_fn_args(tmp_path, trainer=trainer)).checkpoint_dir()
+        for trainer in ({}, {"workers": 2, "strategy": "multi_worker"}, {"save_steps": 3, "keep": 5}, {"max_restarts": 0})
+    }
+    assert len(folders) == 1
+    assert make_job(make_fn_args(tmp_path, trainer={"seed": 5})).checkpoint_dir() not in folders
+    assert make_job(make_fn_args(tmp_path, model={"dropout": 0.5})).checkpoint_dir() not in folders
+
+
+def test_a_damaged_record_is_named(make_fn_args, transformed, tmp_path):
+    args = make_fn_args(tmp_path)
+    shutil.copytree(transformed / "records" / "Split-train", tmp_path / "Split-train")
+    args.train_files = [str(tmp_path / "Split-train" / "*")]
+    file = sorted((tmp_path / "Split-train").glob("*.tfrecord"))[2]
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(InputDataError, match=f"{file.name} byte 0: the record's checksum is wrong"):
+        run_fn(args)
+    assert not (tmp_path / "serving").exists()
 
 
 def test_unknown_key_is_a_config_error(make_fn_args, tmp_path):
@@ -190,15 +282,6 @@ def test_malformed_tf_config_is_a_config_error(make_fn_args, tmp_path, monkeypat
     monkeypatch.setenv("TF_CONFIG", "{}")
     with pytest.raises(ConfigError, match="TF_CONFIG"):
         run_fn(make_fn_args(tmp_path, trainer={"strategy": "multi_worker", "workers": 2}))
-
-
-def test_weights_round_trip(tmp_path):
-    weights = [np.arange(i + 1, dtype=np.float32) for i in range(12)] + [np.float32(3.0)]
-    jobs.save_weights(str(tmp_path / "w.npz"), weights)
-    loaded = jobs.load_weights(str(tmp_path / "w.npz"))
-    assert len(loaded) == 13
-    for a, b in zip(weights, loaded, strict=True):
-        np.testing.assert_array_equal(a, b)
 
 
 def test_importing_run_does_not_import_tensorflow():
@@ -224,27 +307,31 @@ def test_other_kinds_are_trained_and_served(make_fn_args, tmp_path, model):
     rows = random_rows(300, seed=1)
     p, label = score(loaded.signatures, encode(rows))["score"], rows["label"].to_numpy()
     log_loss = -np.mean(np.log(np.where(label == 1, p, 1 - p)))
-    assert log_loss == pytest.approx(min(r["eval_log_loss"] for r in history(args)), abs=1e-5)
+    assert min(abs(log_loss - r["log_loss"]) for r in history(args)) < 1e-5
 
 
 @pytest.mark.slow  # two processes that each import TensorFlow and build the graph: 20 to 40 s
-def test_two_workers_equal_one(make_fn_args, tmp_path, monkeypatch):
+@pytest.mark.parametrize("losses", [["sigmoid_cross_entropy"], ["softmax", "f1_reweighted"]])
+def test_two_workers_equal_one(make_fn_args, tmp_path, monkeypatch, losses):
+    """At the same global batch size, with batch norm and clipping: losses and weights to 1e-6."""
     monkeypatch.delenv("TF_CONFIG", raising=False)
     exported, reports = [], []
-    monkeypatch.setattr(export, "export", lambda model, weights, *rest: exported.append(weights))
+    monkeypatch.setattr(export, "export", lambda model, *rest: exported.append(model.get_weights()))
+    monkeypatch.setattr(replay, "check_replay", lambda *args: None)
     monkeypatch.setattr(progress, "_sink", lambda *report: reports.append(report))
     sgd = {"name": "sgd", "learning_rate": 0.1}
     for workers, strategy in ((1, "none"), (2, "multi_worker")):
-        trainer = {"strategy": strategy, "workers": workers, "num_epochs": 2, "deep_optimizer": sgd}
+        trainer = {"strategy": strategy, "workers": workers, "num_epochs": 2, "deep_optimizer": sgd, "export": "latest"}
+        trainer |= {"losses": [{"name": name} for name in losses], "gradient_clip_norm": 0.5}
         run_fn(make_fn_args(tmp_path / strategy, model={"batch_norm": True}, trainer=trainer))
-    for one, two in zip(*exported, strict=True):
-        np.testing.assert_allclose(two, one, atol=1e-5)
+    # The last of each is what was served.
+    for one, two in zip(exported[len(exported) // 2 - 1], exported[-1], strict=True):
+        np.testing.assert_allclose(two, one, atol=1e-6)
     records = [history(make_fn_args(tmp_path / s)) for s in ("none", "multi_worker")]
     for one, two in zip(*records, strict=True):
-        assert one["steps"] == two["steps"]
-        for key in ("train_loss", "eval_log_loss", "eval_auc"):
-            assert two[key] == pytest.approx(one[key], abs=1e-5)
-    assert reports == [("train", 1, 2), ("train", 2, 2)] * 2
+        assert one["step"] == two["step"]
+        for key in ("train_loss", "map_at_12", "ndcg_at_12", "log_loss", "auc", "calibration"):
+            assert two[key] == pytest.approx(one[key], abs=1e-6)
     assert (tmp_path / "multi_worker" / "run" / "workers" / "worker-1.log").exists()
 
 
