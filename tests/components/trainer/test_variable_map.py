@@ -73,6 +73,10 @@ def test_two_regexes_for_one_variable_are_an_error():
         find_source("ab", rules)
 
 
+def test_a_plain_line_goes_before_a_regex_of_the_same_text():
+    assert find_source("ab", parse_variable_map("re:ab x\nab y"))[0] == "y"
+
+
 def test_what_a_line_leaves_unused():
     plain, regex, other = parse_variable_map("- a.c\nre:- a.c\na.c b")
     assert [plain.leaves_unused("a.c"), plain.leaves_unused("abc")] == [True, False]

@@ -221,6 +221,13 @@ def test_values_are_restored_renamed_clipped_and_padded(tmp_path):
     }
 
 
+def test_what_is_skipped_keeps_its_values(tmp_path):
+    net = Net(a=[0], b=[1, 2])
+    done = warm_start(net, write(tmp_path / "step-1", a=[5], b=[7]), config(warm_start_strict=False))
+    assert values_of(net) == {"a": [5], "b": [1, 2]}
+    assert [item["name"] for item in done["skipped"]] == ["b"]
+
+
 def test_nothing_is_assigned_if_the_plan_fails(tmp_path):
     net = Net(a=[1], b=[2])
     with pytest.raises(ConfigError, match="without a source: b"):
