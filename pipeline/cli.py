@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from schemas import interrupts
 from schemas.errors import NOT_BLESSED_EXIT_CODE, ClickrankError, InputDataError, recover
 
 app = typer.Typer(
@@ -20,7 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done; 2 usage or config; 3 bad input data, or features that leak; 4 ran, but the model was not blessed; "
-    "5 a remote service failed; 75 transient, run again; 130 or 143 stopped by SIGINT or SIGTERM.",
+    "5 a remote service failed; 75 transient, or a training that was told to stop and saved itself: run again; "
+    "130 or 143 stopped by SIGINT or SIGTERM.",
 )
 config_app = typer.Typer(help="Show the configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
@@ -234,9 +236,11 @@ class _Stopped(BaseException):
     """SIGINT or SIGTERM came. Not a KeyboardInterrupt: typer would end the program by itself, without a word."""
 
 
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    _signals.append(number)
+def _stop(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)  # should the way out take long, the same signal again ends it at once
+    if number == signal.SIGTERM and interrupts.request_stop():
+        return  # a training: it saves itself, and ends the run by an error of its own
+    _signals.append(number)
     raise _Stopped(number)
 
 

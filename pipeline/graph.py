@@ -16,9 +16,10 @@ from components.pusher.executor import Executor as PusherExecutor
 from components.resolver import LatestBlessedOther
 from components.strict_example_validator import StrictExampleValidator
 from pipeline.beam import beam_args
-from pipeline.nodes import SECTIONS
+from pipeline.nodes import SECTIONS, WARM_START_RESOLVER
 from pipeline.paths import RootPaths
-from schemas.config import Config
+from schemas.config import LATEST_BLESSED, Config
+from schemas.errors import ConfigError
 
 PIPELINE_NAME = "clickrank"
 _PROJECT = Path(__file__).parent.parent
@@ -68,6 +69,14 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         config={name: sections[name] for name in SECTIONS["Prebatch"]},
         code=code_digest(*_FEATURE_CODE, "components/prebatch"),
     )
+    warm_start = {}
+    if config.trainer.warm_start == LATEST_BLESSED:
+        base = tfx.dsl.Resolver(
+            strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
+            model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+            model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+        ).with_id(WARM_START_RESOLVER)
+        warm_start = {"base_model": base.outputs["model"]}
     trainer = tfx.components.Trainer(
         run_fn="components.trainer.run.run_fn",
         examples=prebatch.outputs["records"],
@@ -77,8 +86,10 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         custom_config={
             **{name: sections[name] for name in SECTIONS["Trainer"]},
             "checkpoints": str(paths.checkpoints),
+            "warm_start_map": _digest_of(config.trainer.warm_start_map),
             "code": code_digest(*_FEATURE_CODE, "components/trainer"),
         },
+        **warm_start,
     )
     model = trainer.outputs["model"]
     resolver = tfx.dsl.Resolver(
@@ -110,7 +121,9 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         ),
         custom_executor_spec=ExecutorClassSpec(PusherExecutor),
     )
-    nodes = [example_gen, statistics_gen, schema, validator, transform, prebatch, trainer, resolver, evaluator, gate, pusher]
+    nodes = [example_gen, statistics_gen, schema, validator, transform, prebatch]
+    nodes += [base] if warm_start else []
+    nodes += [trainer, resolver, evaluator, gate, pusher]
     pipeline = tfx.dsl.Pipeline(
         pipeline_name=PIPELINE_NAME,
         pipeline_root=str(paths.artifacts),
@@ -123,6 +136,16 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         # The Evaluator has no free parameter; a Beam label is the one place where a digest of our metrics enters its cache key.
         evaluator.with_beam_pipeline_args([f"--labels=code={code_digest('schemas', 'components/evaluator')[:16]}"])
     return pipeline
+
+
+def _digest_of(path: str | None) -> str:
+    """Digest of a file that the configuration only names."""
+    if path is None:
+        return ""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"trainer.warm_start_map {path}: {error.strerror}") from error
 
 
 def code_digest(*folders: str) -> str:

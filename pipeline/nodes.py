@@ -1,5 +1,9 @@
 """The names of the pipeline's nodes, at hand without importing TFX."""
 
+from schemas.config import LATEST_BLESSED, Config
+
+WARM_START_RESOLVER = "WarmStartResolver"
+
 NODES = (
     "ClickExampleGen",
     "StatisticsGen",
@@ -7,13 +11,20 @@ NODES = (
     "ExampleValidator",
     "Transform",
     "Prebatch",
+    WARM_START_RESOLVER,
     "Trainer",
     "Resolver",
     "Evaluator",
     "Gate",
     "Pusher",
 )
-"""The nodes; each after those whose outputs it needs."""
+"""All nodes there can be; each after those whose outputs it needs."""
+
+
+def nodes_for(config: Config) -> tuple[str, ...]:
+    """Returns the nodes of a run under `config`."""
+    return tuple(name for name in NODES if name != WARM_START_RESOLVER or config.trainer.warm_start == LATEST_BLESSED)
+
 
 NEVER_CACHED = ("Pusher",)
 """Nodes that run every time: TFX's cache knows nothing of the serving folder, and a push that is not needed does nothing."""

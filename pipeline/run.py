@@ -7,8 +7,6 @@ import os
 import resource
 import secrets
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,16 +15,17 @@ from typing import Any
 
 from pipeline.config import load_config, to_yaml
 from pipeline.console import RunConsole
-from pipeline.nodes import NODES, SECTIONS
+from pipeline.nodes import NODES, SECTIONS, nodes_for
 from pipeline.noise import log_to
 from pipeline.paths import RootPaths
-from schemas import interrupts
 from schemas.config import Config
 from schemas.errors import ClickrankError, ConfigError, TransientError, recover
 from schemas.tables import OUTBRAIN
 
 
-def run(data: Path, root: Path, config: Config, *, runner: str, from_node: str | None, resume: bool, verbose: bool) -> dict[str, Any]:
+def run(
+    data: Path, root: Path, config: Config, *, runner: str, from_node: str | None, resume: bool, verbose: bool
+) -> dict[str, Any]:
     """Runs the pipeline and returns its summary (`pipeline.results.summarise`), which is kept in the run's folder, too.
 
     Raises:
@@ -35,8 +34,8 @@ def run(data: Path, root: Path, config: Config, *, runner: str, from_node: str |
     from transforms.sources import find_sources, fingerprint
 
     start = time.monotonic()
-    if from_node and from_node not in NODES:
-        raise ConfigError(f"--from-node: no such node. Received: {from_node!r}; the nodes are {', '.join(NODES)}")
+    if from_node and from_node not in nodes_for(config):
+        raise ConfigError(f"--from-node: no such node. Received: {from_node!r}; the nodes are {', '.join(nodes_for(config))}")
     paths = RootPaths(root.absolute())
     digest = fingerprint(find_sources(str(data), OUTBRAIN))
     run_id = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
@@ -50,11 +49,11 @@ def run(data: Path, root: Path, config: Config, *, runner: str, from_node: str |
         _write(folder / "config.resolved.yaml", to_yaml(config))
         log = folder / "log.txt"
         with log_to(log, verbose) as screen:
-            console = RunConsole(screen, len(NODES) - (NODES.index(from_node) if from_node else 0))
+            names = nodes_for(config)
+            console = RunConsole(screen, len(names) - (names.index(from_node) if from_node else 0))
             console.say(f"Run {run_id} on {data}, log in {log}")
             try:
-                with _stoppable(console):
-                    summary = _run_nodes(data, digest, paths, config, run_id, console, runner, from_node)
+                summary = _run_nodes(data, digest, paths, config, run_id, console, runner, from_node)
                 summary |= {
                     "run_id": run_id,
                     "seconds": round(time.monotonic() - start, 1),
@@ -159,27 +158,6 @@ def _file_errors(what: str) -> Iterator[None]:
         if known is not None:
             raise known from error
         raise ConfigError(f"{what}: {error.filename or 'a file in it'} cannot be written: {error.strerror or error}") from error
-
-
-@contextmanager
-def _stoppable(console: RunConsole) -> Iterator[None]:
-    """On SIGTERM, lets a training save itself and end with exit code 75; whatever else is at work is ended at once, with the same."""
-
-    def stop(number: int, frame: object) -> None:
-        if interrupts.request_stop():
-            console.say("Stopping: training saves a checkpoint ...")
-        else:
-            console.say("error: the run was told to stop; run again to go on from the nodes that are done")
-            os._exit(TransientError.exit_code)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -11,14 +11,14 @@ from pathlib import Path
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
-from pipeline.nodes import NODES
+from pipeline.nodes import NODES, WARM_START_RESOLVER
 from pipeline.paths import RootPaths
 from schemas.errors import ConfigError, recover
 
 _log = logging.getLogger(__name__)
 
 _UNFINISHED = (metadata_store_pb2.Execution.NEW, metadata_store_pb2.Execution.RUNNING)
-_WITHOUT_OUTPUT = ("Resolver",)
+_WITHOUT_OUTPUT = ("Resolver", WARM_START_RESOLVER)
 """Nodes that may put out nothing."""
 
 _MAY_BE_EMPTY = ("ModelBlessing",)

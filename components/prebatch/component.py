@@ -26,8 +26,8 @@ class PrebatchSpec(ComponentSpec):
 class Prebatch(base_beam_component.BaseBeamComponent):
     """Turns transformed Examples into records (`schemas.records`), shuffled by display.
 
-    Component `outputs` contains `records`: Split-train/ and Split-eval/, each with a manifest, and replay/, some raw Examples of the
-    eval split, on which the Trainer checks what it exports.
+    Component `outputs` contains `records`: Split-train/ and Split-eval/, each with a manifest, and replay/, some raw Examples of
+    the eval split, on which the Trainer checks what it exports.
 
     Args:
         examples: The raw Examples.

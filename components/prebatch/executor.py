@@ -45,4 +45,4 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
 
 def _files(artifacts: list[types.Artifact], split: str) -> list[str]:
-    return sorted(fileio.glob(os.path.join(artifact_utils.get_split_uri(artifacts, split), "*")))
+    return sorted(map(str, fileio.glob(os.path.join(artifact_utils.get_split_uri(artifacts, split), "*"))))

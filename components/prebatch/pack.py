@@ -133,4 +133,3 @@ def parse_spec(transformed: dict[str, tf.io.FixedLenFeature], layout: RecordLayo
     if missing:
         raise ConfigError(f"not in the transformed Examples: {', '.join(missing)}; did Transform run with the same encoding?")
     return {name: transformed[name] for name in names}
-

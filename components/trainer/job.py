@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,8 +16,8 @@ from components.trainer.history import History, report_steps
 from components.trainer.input import Reader, Records, open_records
 from components.trainer.loop import Loop, Progress, fit
 from components.trainer.losses.mix import LossMix, needs_displays
-from components.trainer.optimizers import make_optimizer
 from components.trainer.model import build_model
+from components.trainer.optimizers import make_optimizer
 from components.trainer.scorers.contract import Scorer
 from components.trainer.training import Parts, make_evaluate, make_train_step, sum_over_replicas
 from components.trainer.warm_start import warm_start
@@ -24,6 +25,8 @@ from schemas import features
 from schemas.config import LATEST_BLESSED, EncodingConfig, ModelConfig, TrainerConfig
 from schemas.errors import TransientError
 from schemas.records import RecordLayout, record_layout
+
+logger = logging.getLogger(__name__)
 
 WARM_START_REPORT = "warm_start.json"
 _OPERATIONAL = ("strategy", "workers", "start_timeout_s", "max_restarts", "save_steps", "save_secs", "keep")
@@ -74,11 +77,20 @@ class Job(BaseModel):
         """Returns the model with its initial weights, in the precision of serving."""
         return build_model(self.inputs(), self.model, self.trainer.seed)
 
+    def warm_start_source(self) -> str | None:
+        """Returns the path of what training starts from, None if from nothing."""
+        if self.trainer.warm_start != LATEST_BLESSED:
+            return self.trainer.warm_start
+        if not self.base_model:
+            logger.warning("trainer.warm_start is %s, but no model has been blessed yet: training starts fresh", LATEST_BLESSED)
+        return self.base_model or None
+
     def checkpoint_dir(self) -> str:
         """Returns this job's folder: the same job finds it again, whatever changed that does not change what is trained."""
         trained = self.trainer.model_dump(mode="json", exclude=set(_OPERATIONAL))
-        data = [open_records(split, folder, self.layout()).manifest.model_dump() for split, folder in self._splits()]
-        parts = [data, self.encoding.model_dump(mode="json"), self.model.model_dump(mode="json"), trained, self.base_model, self.code]
+        data = [records.manifest.model_dump() for records in self.open()]
+        sections = [section.model_dump(mode="json") for section in (self.encoding, self.model)]
+        parts = [data, sections, trained, self.base_model, self.code]
         return f"{self.checkpoints}/{hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]}"
 
     def open(self) -> tuple[Records, Records]:
@@ -151,9 +163,7 @@ def _execute(
     train_readers = readers(train, by_display=needs_displays(config.losses), shuffle=True)
     steps = train_readers[0].steps_per_epoch
     with strategy.scope():
-        model = build_model(
-            job.inputs(), job.model, config.seed, compute_dtype=config.precision, jit_compile=config.jit_compile
-        )
+        model = build_model(job.inputs(), job.model, config.seed, compute_dtype=config.precision, jit_compile=config.jit_compile)
         losses = LossMix(config.losses, config.loss_weights)
         wide, deep = (make_optimizer(c, steps_per_epoch=steps) for c in (config.wide_optimizer, config.deep_optimizer))
         parts = Parts(model, wide, deep, losses, float16=config.precision == "float16")
@@ -173,8 +183,8 @@ def _execute(
             save_secs=config.save_secs,
         )
         restored = checkpoints.restore()
-        if restored is None and config.warm_start:
-            report = warm_start(model, job.base_model if config.warm_start == LATEST_BLESSED else config.warm_start, config)
+        if restored is None and (source := job.warm_start_source()):
+            report = warm_start(model, source, config)
             if worker == 0:
                 _write_json(f"{job.run_dir}/{WARM_START_REPORT}", report)
     _check_agreement(strategy, progress.step)

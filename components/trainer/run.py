@@ -40,7 +40,8 @@ def run_fn(fn_args: "FnArgs") -> None:
 
     `strategy: none` and `mirrored` train in this process. `multi_worker` joins the cluster that TF_CONFIG names, if it is set
     (TFJob), whatever `trainer.workers` says; else it starts `trainer.workers` local processes, again if one of them is lost. In a
-    cluster, only the chief writes. If the weights that `trainer.export` does not name are others, they go to `export/` in the run's folder.
+    cluster, only the chief writes. If the weights that `trainer.export` does not name are others, they go to `export/` in the
+    run's folder.
 
     Args:
         fn_args: Read are `train_files`, `eval_files` (a pattern in the folder of each split's records), `transform_output`,

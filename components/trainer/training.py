@@ -84,9 +84,7 @@ def make_train_step(
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(parts.wide + parts.deep)  # it does not see what `gather_rows` reads
             logits = model(inputs, training=True, seed=mask_seed)  # (n,)
-            share = losses(
-                labels, logits, tf.ones_like(labels), batch.display, across=sum_over_replicas, replicas=replicas
-            )
+            share = losses(labels, logits, tf.ones_like(labels), batch.display, across=sum_over_replicas, replicas=replicas)
             objective = share * (rows / full_rows)
             if parts.float16:
                 objective = parts.deep_optimizer.get_scaled_loss(objective)

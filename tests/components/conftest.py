@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from schemas import features
-from tests.rows import random_rows
 from tests.prebatched import run_prebatch
+from tests.rows import random_rows
 
 # Few features, of every kind, and small tables: graphs are built in a second.
 KEPT = (

@@ -92,8 +92,9 @@ def test_a_stopped_run_says_so_and_lets_go_of_the_root(log, tmp_path):
     assert json.loads(done.stdout)["exit_code"] == 143
     done = interrupted(log, root, IN_EXAMPLE_GEN, signal.SIGINT, "--runner", "local")
     check_failed(done, 130, "stopped by SIGINT")
-    done = interrupted(log, root, IN_TRAINER, signal.SIGTERM)
-    check_failed(done, 143, "stopped by SIGTERM")
+    done = interrupted(log, root, IN_TRAINER, signal.SIGTERM, "--set", "trainer.num_epochs=500")
+    check_failed(done, 75, "training was asked to stop", "run again")
+    assert list((root / "checkpoints").glob("*/step-*.index"))
     check_good(run(log, root))
     check_nothing_half_made(root)
 
