@@ -63,7 +63,7 @@ def test_a_file_cut_within_its_first_bytes_is_never_taken_for_a_short_table(tmp_
 @pytest.mark.parametrize("end", ["", "\n"])
 def test_a_required_table_needs_a_row_another_does_not(tmp_path, role, suffix, end):
     write_log(tmp_path)
-    file = tmp_path / f"{OUTBRAIN.table(role).stem}.csv"
+    file = write_table(tmp_path, role, [])
     file.write_text(file.read_text().splitlines()[0] + end)
     if suffix != ".csv":
         file = compress(tmp_path, role, suffix)
