@@ -95,7 +95,7 @@ def _make(data: Path, out: Path, aside: Path, config: Config, with_audit: bool) 
         rows = pipeline | ComputeFeatures(job)
         made_with = config.features.model_dump_json()
         _ = rows["rows"] | "WriteParquet" >> beam.Map(_write_parquet, str(result), job.partitions, made_with)
-        write_ingest_report(rows, rejects, counts, str(result))
+        write_ingest_report(rows, job, rejects, counts, str(result))
     shutil.rmtree(work)
 
     total = ingest_report.read_counts(str(result / ingest_report.COUNTS_FILE))

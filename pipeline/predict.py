@@ -121,7 +121,7 @@ def _from_tables(version: Path, data: Path, work: str, out: Path, ingest: Ingest
     with beam.Pipeline(runner=LOCAL_BEAM_RUNNER) as pipeline:
         computed = pipeline | ComputeFeatures(job)
         _ = computed["rows"] | "Keep" >> beam.Map(_keep, work, TEST if with_test else None)
-        write_ingest_report(computed, rejects, counts, work)
+        write_ingest_report(computed, job, rejects, counts, work)
     _check_bad_rows(work, out, ingest)
     for part in sorted(Path(work).glob("part-*.arrow")):
         for batch in load(str(part)).to_batches(_BATCH_ROWS):

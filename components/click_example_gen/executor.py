@@ -59,7 +59,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         with self._make_beam_pipeline() as pipeline:
             out = pipeline | ComputeFeatures(job)
             _ = out["rows"] | "WriteExamples" >> beam.Map(_write_examples, work, job.partitions)
-            write_ingest_report(out, rejects, counts, report)
+            write_ingest_report(out, job, rejects, counts, report)
         self._check(ingest, split, counts_path, rejects_path, exec_properties["rejects_dir"])
 
         for code in SPLITS:

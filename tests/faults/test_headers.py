@@ -1,4 +1,4 @@
-"""Headers as other programs write them: columns are found by name in every table, and one that lacks or repeats a column is refused."""
+"""Headers as other programs write them, in every table: columns are found by name; a missing or repeated one is refused."""
 
 import pytest
 
@@ -42,7 +42,7 @@ def test_a_column_that_is_missing_or_twice_there_is_named(tmp_path, role, place)
     write_log(tmp_path)
     file = tmp_path / f"{OUTBRAIN.table(role).stem}.csv"
     names = headers(role)
-    for wrong, what in ((names + [names[place]], "repeats"), ([n for n in names if n != names[place]], "lacks")):
+    for wrong, what in (([*names, names[place]], "repeats"), ([n for n in names if n != names[place]], "lacks")):
         write_bytes(file, ",".join(wrong).encode() + b"\n")
         with pytest.raises(InputDataError, match=rf"{file.name} line 1: the header {what} column '{names[place]}'\. Received: "):
             find_sources(str(tmp_path), OUTBRAIN)

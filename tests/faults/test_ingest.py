@@ -122,6 +122,7 @@ def test_few_bad_rows_of_every_kind_are_rejected_and_the_rest_is_intact(log, tmp
 
 
 def test_bad_rows_of_page_views_and_of_what_documents_are_about_are_rejected_and_the_rest_is_intact(log, tmp_path):
+    topic, entity = (rows_of(role)[7][1] for role in ("documents_topics", "documents_entities"))
     strays = {
         "page_views": [
             (("u", 1, 0, 1, "US"), "expected 6 columns, found 5"),
@@ -132,16 +133,13 @@ def test_bad_rows_of_page_views_and_of_what_documents_are_about_are_rejected_and
             (("u", 1, 0, 1, "US", 4), "traffic_source 4 is outside [1, 3]"),
         ],
         "documents_topics": [
-            ((*rows_of("documents_topics")[7][:2], 0.5), f"repeats document_id 7 topic_id {rows_of('documents_topics')[7][1]}"),
+            ((7, topic, 0.5), f"repeats document_id 7 topic_id {topic}"),
             ((0, 5, 0), "confidence_level 0.0 is outside [1e-09, 1]"),
             ((0, 5, "nan"), "confidence_level nan is outside [1e-09, 1]"),
             ((0, 5, "-inf"), "confidence_level -inf is outside [1e-09, 1]"),
         ],
         "documents_entities": [
-            (
-                (*rows_of("documents_entities")[7][:2], 0.5),
-                f"repeats document_id 7 entity_id {rows_of('documents_entities')[7][1]}",
-            ),
+            ((7, entity, 0.5), f"repeats document_id 7 entity_id {entity}"),
             ((0, None, 0.5), "entity_id is empty"),
             ((0, "e", "much"), "confidence_level is not of type float32: 'much'"),
         ],
@@ -170,7 +168,8 @@ def test_a_display_with_one_ad_or_500_is_kept_whole(log, tmp_path, ads):
 def test_more_bad_rows_than_allowed_stop_the_work_and_the_rejects_are_kept(log, tmp_path):
     write_table(log, "clicks_train", [(display, ad, 0) for display, ad, _ in rows_of("clicks_train")])
     with pytest.raises(
-        InputDataError, match=r"clicks_train: 2400 of 2400 rows are bad .* the first is line 2: display_id 0 has 0 clicks"
+        InputDataError,
+        match=r"clicks_train: 2400 of 2400 rows are bad .* the first is clicks_train.csv line 2: display_id 0 has 0 clicks",
     ):
         ingest(log, tmp_path)
     check_nothing_written(tmp_path)

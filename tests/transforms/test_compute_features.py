@@ -33,7 +33,7 @@ def compute(data, work, split=None, features=None, with_test=False, block_bytes=
     with beam.Pipeline(runner=LOCAL_BEAM_RUNNER) as pipeline:
         out = pipeline | ComputeFeatures(job)
         _ = out["rows"] | beam.Map(_save_rows, str(work))
-        write_ingest_report(out, rejects, counts, str(work))
+        write_ingest_report(out, job, rejects, counts, str(work))
     parts = [load(str(file)) for file in sorted(work.glob("rows-*.arrow"))]
     rows = pa.concat_tables(parts).sort_by([("display_id", "ascending"), ("ad_id", "ascending")])
     return rows, (work / "rejects.csv").read_text().splitlines()[1:], json.loads((work / "counts.json").read_text())
@@ -210,9 +210,9 @@ def test_bad_rows_are_rejected_and_counted_and_good_ones_kept(tmp_path):
     assert counts["bad/clicks_train"] == 3
     assert counts["join_miss/promoted_content"] == 4  # ads 11 and 12, two displays each
     assert rejects == [
-        'clicks_train,9,"expected 3 columns, found 1",nonsense',
-        "clicks_train,10,display_id 9 has no event,",
-        "clicks_train,11,display_id is not of type int32: '=cmd',\"'=cmd,1,1\"",
-        "promoted_content,3,repeats ad_id 10,",
-        "promoted_content,4,advertiser_id -7 is below 0,",
+        'clicks_train,clicks_train.csv,9,"expected 3 columns, found 1",nonsense',
+        "clicks_train,clicks_train.csv,10,display_id 9 has no event,",
+        "clicks_train,clicks_train.csv,11,display_id is not of type int32: '=cmd',\"'=cmd,1,1\"",
+        "promoted_content,promoted_content.csv,3,repeats ad_id 10,",
+        "promoted_content,promoted_content.csv,4,advertiser_id -7 is below 0,",
     ]
