@@ -9,19 +9,11 @@ from schemas.config import SplitConfig
 from schemas.errors import InputDataError
 from schemas.tables import OUTBRAIN
 from tests.faults.damage import compress, cut, rows_of, write_big_log
-from tests.tables import ADS, CLICKS, DOCUMENTS, EVENTS, write_bytes, write_log, write_table
+from tests.tables import ADS, CLICKS, DOCUMENTS, EVENTS, write_bytes, write_log, write_part, write_table
 from tests.transforms.test_compute_features import compute
 from transforms.sources import find_sources, fingerprint
 
 CSV_NAMES = ".csv or .csv.gz or .csv.zip"
-
-
-def write_part(folder, role, part, rows, reverse=False):
-    """Writes one part, its columns in reverse if asked; returns it."""
-    names = [column.header for column in OUTBRAIN.table(role).columns]
-    lines = [names, *(["" if cell is None else str(cell) for cell in row] for row in rows)]
-    text = "".join(",".join(reversed(cells) if reverse else cells) + "\n" for cells in lines)
-    return write_bytes(folder / OUTBRAIN.table(role).stem / part, text.encode())
 
 
 @pytest.fixture
