@@ -102,6 +102,7 @@ def _make(data: Path, out: Path, aside: Path, config: Config, with_audit: bool) 
     bad, kept = result / ingest_report.REJECTS_FILE, out.with_name(f"{out.name}.rejects.csv")
     try:
         ingest_report.check_bad_rows(total, ingest_report.first_rejects(str(bad)), config.ingest.max_bad_fraction, str(kept))
+        ingest_report.check_known_ads(total, config.ingest.max_unknown_ads)
         ingest_report.check_splits(total, config.split)
     except InputDataError:
         shutil.copyfile(bad, kept)

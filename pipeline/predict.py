@@ -132,6 +132,7 @@ def _from_tables(version: Path, data: Path, work: str, out: Path, ingest: Ingest
 def _check_bad_rows(work: str, out: Path, ingest: IngestConfig) -> None:
     """Says how many rows could not be used, and stops if they are too many; which they are, is kept beside `out`."""
     counts = ingest_report.read_counts(f"{work}/{ingest_report.COUNTS_FILE}")
+    ingest_report.check_known_ads(counts, ingest.max_unknown_ads)
     bad = {name.partition("/")[2]: number for name, number in counts.items() if name.startswith("bad/") and number}
     if bad:
         kept = out.with_name(f"{out.name}.rejects.csv")

@@ -73,6 +73,21 @@ def check_bad_rows(counts: Mapping[str, int], first: Mapping[str, str], max_bad_
             )
 
 
+def check_known_ads(counts: Mapping[str, int], max_unknown_ads: float) -> None:
+    """Stops a run whose table of ads is not the one of its clicks.
+
+    Raises:
+        InputDataError: The rows whose ad is not in promoted_content are more than `max_unknown_ads` of all.
+    """
+    rows = sum(number for name, number in counts.items() if name.startswith("examples/"))
+    unknown = counts.get("join_miss/promoted_content", 0)
+    if unknown > max_unknown_ads * rows:
+        raise InputDataError(
+            f"promoted_content: lacks the ads of {unknown} of {rows} rows ({unknown / rows:.2%}; "
+            f"ingest.max_unknown_ads allows {max_unknown_ads:.2%}); is it the table of this log?"
+        )
+
+
 def check_splits(counts: Mapping[str, int], split: SplitConfig) -> None:
     """Stops a run that would have nothing to train or evaluate on.
 

@@ -79,6 +79,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         kept = os.path.join(rejects_dir, time.strftime("rejects-%Y%m%d-%H%M%S.csv"))
         try:
             ingest_report.check_bad_rows(counts, ingest_report.first_rejects(rejects_path), ingest.max_bad_fraction, kept)
+            ingest_report.check_known_ads(counts, ingest.max_unknown_ads)
             ingest_report.check_splits(counts, split)
         except InputDataError:
             fileio.makedirs(rejects_dir)

@@ -177,6 +177,13 @@ def test_more_bad_rows_than_allowed_stop_the_work_and_the_rejects_are_kept(log, 
     assert len(kept.read_text().splitlines()) == 2401
 
 
+def test_ads_of_another_log_stop_the_work(log, tmp_path):
+    write_table(log, "promoted_content", rows_of("promoted_content")[1:])
+    with pytest.raises(InputDataError, match=rf"promoted_content: lacks the ads of {DISPLAYS} of {3 * DISPLAYS} rows \(33.33%; "):
+        ingest(log, tmp_path)
+    check_nothing_written(tmp_path)
+
+
 def test_documents_without_rows_are_documents_not_known(log, tmp_path):
     write_table(log, "documents_meta", [])
     _, rejects, written = ingest(log, tmp_path)

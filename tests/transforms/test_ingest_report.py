@@ -34,6 +34,17 @@ def test_too_many_bad_rows_stop_the_run(bad, allowed, stops):
         ingest_report.check_bad_rows(counts, {}, allowed, "r.csv")
 
 
+def test_a_table_of_ads_that_lacks_too_many_stops_the_run():
+    counts = {"examples/train": 60, "examples/eval": 30, "examples/neither": 10, "join_miss/promoted_content": 20}
+    ingest_report.check_known_ads(counts, 0.2)
+    message = (
+        r"^promoted_content: lacks the ads of 20 of 100 rows \(20.00%; ingest.max_unknown_ads allows 19.00%\); is it the table"
+    )
+    with pytest.raises(InputDataError, match=message):
+        ingest_report.check_known_ads(counts, 0.19)
+    ingest_report.check_known_ads({}, 0.0)
+
+
 def test_an_empty_split_stops_the_run_and_says_which_days_there_are():
     counts = {"displays/train": 5, "displays_on_day/0": 3, "displays_on_day/2": 2}
     with pytest.raises(
