@@ -69,4 +69,4 @@ def test_hot_keys_are_counted_right_and_take_bounded_memory(tmp_path):
     first = np.full(DOCUMENTS, 13 * DAY)
     np.minimum.at(first, document[own], viewed[own])
     assert np.array_equal(rows["user_has_already_viewed_doc"].to_numpy()[asked], first[ad[asked]] < time[asked])
-    assert hot_bytes < 2 * even_bytes  # 1.4 was measured; all pairs of a display and an earlier view at once would be 5 and more
+    assert hot_bytes < 2 * even_bytes  # 1.4 was measured
