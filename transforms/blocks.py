@@ -42,23 +42,20 @@ class Block:
 
 def cut(source: Source, block_bytes: int) -> Iterator[Block]:
     """Yields the blocks of all files of a table in order; see `cut_file`."""
-    for number, file in enumerate(source.files):
-        yield from cut_file((number, file), block_bytes)
+    for file in source.files:
+        yield from cut_file(file, block_bytes)
 
 
-def cut_file(numbered: tuple[int, File], block_bytes: int) -> Iterator[Block]:
-    """Yields the blocks of one file, given with its number in the table, in order.
-
-    They are without the file's header, each at least one line and about `block_bytes` long.
+def cut_file(file: File, block_bytes: int) -> Iterator[Block]:
+    """Yields the blocks of one file in order, without its header; each at least one line, about `block_bytes` long.
 
     The file is read once, to count lines: newline counting runs at memory speed and gives every later message its line number.
 
     Raises:
         InputDataError: The file is damaged.
     """
-    number, file = numbered
     with open_text(file.path) as text:
-        offset, line, rest = len(text.readline()), number * LINES_PER_FILE + 2, b""
+        offset, line, rest = len(text.readline()), file.number * LINES_PER_FILE + 2, b""
         while True:
             chunk = text.read(block_bytes)
             data = rest + chunk

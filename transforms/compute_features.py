@@ -157,7 +157,7 @@ class ReadTable(beam.PTransform):
     def expand(self, begin: PBegin) -> Any:
         return (
             begin
-            | beam.Create(list(enumerate(self._source.files)))
+            | beam.Create(self._source.files)
             | "Cut" >> beam.FlatMap(cut_file, self._ingest.block_bytes)
             | beam.Reshuffle()
             | "Parse" >> beam.FlatMap(_parse_block, self._source, self._scatter_rows).with_outputs(REJECTS, COUNTS, main="rows")

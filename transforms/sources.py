@@ -28,12 +28,14 @@ class File:
     """A file of a raw table.
 
     Attributes:
+        number: Its place among the files of its table, from 0.
         path: Where it is.
         name: How users know it: its path below the folder of the raw tables.
         size_bytes: Size of the file as it lies there, compressed or not.
         header: For each column of the file, in its order, the role of the column, or "" for one that is not read.
     """
 
+    number: int
     path: str
     name: str
     size_bytes: int
@@ -162,10 +164,10 @@ def _one_of(stem: str) -> str:
 def _check_headers(data: str, table: Table, sizes: dict[str, int], *, required: bool) -> Source:
     """Reads the header of each file, and looks for a row where one is required."""
     files, has_row = [], not required
-    for name, size in sizes.items():
+    for number, (name, size) in enumerate(sizes.items()):
         path = FileSystems.join(data, name)
         header, any_row = _read_header(path, table)
-        files.append(File(path, name, size, header))
+        files.append(File(number, path, name, size, header))
         has_row |= any_row
     if not has_row:
         what = f"{files[0].path}: the file has" if len(files) == 1 else f"{FileSystems.join(data, table.stem)}: its files have"

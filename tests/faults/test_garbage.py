@@ -99,7 +99,7 @@ def test_a_quoted_newline_is_two_bad_lines_for_the_log_has_no_quoting():
 def test_a_line_longer_than_a_block_stays_whole(tmp_path):
     file = tmp_path / "events.csv"
     file.write_bytes(",".join(HEADER).encode() + b"\n" + good_line(1) + b"5," + b"x" * 1_000_000 + b"\n" + good_line(2))
-    source = Source(EVENTS, (File(str(file), file.name, file.stat().st_size, HEADER),))
+    source = Source(EVENTS, (File(0, str(file), file.name, file.stat().st_size, HEADER),))
     lines = [line for block in cut(source, 1000) for line in block.read().splitlines()]
     assert [len(line) for line in lines] == [len(good_line(1)) - 1, 1_000_002, len(good_line(2)) - 1]
 

@@ -113,7 +113,7 @@ def _started(log: Path, out: Path, flags: tuple[str, ...]) -> Iterator[subproces
 
 def _finish(log: Path, out: Path, flags: tuple[str, ...]) -> None:
     with _started(log, out, flags) as run:
-        assert run.wait(timeout=180) == 0, out.with_suffix(".log").read_text()
+        assert run.wait(timeout=400) == 0, out.with_suffix(".log").read_text()
 
 
 @contextlib.contextmanager
