@@ -131,7 +131,7 @@ def _server(folder: Path, module: str, *arguments: str) -> Iterator[subprocess.P
 
 def _await_rows(run: subprocess.Popen[bytes], folder: Path) -> int:
     """Waits until the run has written its first rows, in its hidden folder; returns how many files they are."""
-    for _ in range(12_000):
+    for _ in range(40_000):
         if written := len(list(folder.glob(".rows-*/rows/part-*"))):
             return written
         assert run.poll() is None, (folder / "rows.log").read_text()
