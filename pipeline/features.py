@@ -95,13 +95,14 @@ def _make(data: Path, out: Path, aside: Path, config: Config, with_audit: bool) 
         rows = pipeline | ComputeFeatures(job)
         made_with = config.features.model_dump_json()
         _ = rows["rows"] | "WriteParquet" >> beam.Map(_write_parquet, str(result), job.partitions, made_with)
-        write_ingest_report(rows, rejects, counts, str(result))
+        write_ingest_report(rows, job, rejects, counts, str(result))
     shutil.rmtree(work)
 
     total = ingest_report.read_counts(str(result / ingest_report.COUNTS_FILE))
     bad, kept = result / ingest_report.REJECTS_FILE, out.with_name(f"{out.name}.rejects.csv")
     try:
         ingest_report.check_bad_rows(total, ingest_report.first_rejects(str(bad)), config.ingest.max_bad_fraction, str(kept))
+        ingest_report.check_known_ads(total, config.ingest.max_unknown_ads)
         ingest_report.check_splits(total, config.split)
     except InputDataError:
         shutil.copyfile(bad, kept)

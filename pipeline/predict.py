@@ -121,7 +121,7 @@ def _from_tables(version: Path, data: Path, work: str, out: Path, ingest: Ingest
     with beam.Pipeline(runner=LOCAL_BEAM_RUNNER) as pipeline:
         computed = pipeline | ComputeFeatures(job)
         _ = computed["rows"] | "Keep" >> beam.Map(_keep, work, TEST if with_test else None)
-        write_ingest_report(computed, rejects, counts, work)
+        write_ingest_report(computed, job, rejects, counts, work)
     _check_bad_rows(work, out, ingest)
     for part in sorted(Path(work).glob("part-*.arrow")):
         for batch in load(str(part)).to_batches(_BATCH_ROWS):
@@ -132,6 +132,7 @@ def _from_tables(version: Path, data: Path, work: str, out: Path, ingest: Ingest
 def _check_bad_rows(work: str, out: Path, ingest: IngestConfig) -> None:
     """Says how many rows could not be used, and stops if they are too many; which they are, is kept beside `out`."""
     counts = ingest_report.read_counts(f"{work}/{ingest_report.COUNTS_FILE}")
+    ingest_report.check_known_ads(counts, ingest.max_unknown_ads)
     bad = {name.partition("/")[2]: number for name, number in counts.items() if name.startswith("bad/") and number}
     if bad:
         kept = out.with_name(f"{out.name}.rejects.csv")

@@ -40,6 +40,9 @@ class IngestConfig(_Section):
     """Reading the raw tables."""
 
     max_bad_fraction: Fraction = Field(1e-4, description="The run stops if more than this share of the rows read is bad.")
+    max_unknown_ads: Fraction = Field(
+        0.1, description="The run stops if promoted_content lacks the ads of more than this share of rows."
+    )
     block_bytes: PositiveInt = Field(8 << 20, description="Bytes of CSV text parsed at a time.")
 
 

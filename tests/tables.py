@@ -18,6 +18,19 @@ def write_table(folder: Path, role: str, rows: Iterable[Sequence[object]], suffi
     return write_bytes(folder / f"{table.stem}{suffix}", ("\n".join(lines) + "\n").encode())
 
 
+def write_part(folder: Path, role: str, part: str, rows: Iterable[Sequence[object]], *, reverse: bool = False) -> Path:
+    """Writes one file of a table that is a folder of files, its columns in reverse order if asked. Returns the file."""
+    table = OUTBRAIN.table(role)
+    lines = [[c.header for c in table.columns], *(["" if cell is None else str(cell) for cell in row] for row in rows)]
+    text = "".join(",".join(reversed(cells) if reverse else cells) + "\n" for cells in lines)
+    return write_bytes(folder / table.stem / part, text.encode())
+
+
+def read_rows(folder: Path, role: str) -> list[list[str]]:
+    """The cells of a table in one plain file, without its header."""
+    return [line.split(",") for line in (folder / f"{OUTBRAIN.table(role).stem}.csv").read_text().splitlines()[1:]]
+
+
 def write_bytes(path: Path, data: bytes) -> Path:
     """Writes CSV bytes, compressed as the name says."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.features import FEATURES
-from transforms.blocks import cut
-from transforms.parse import parse
+from transforms.blocks import cut, parse_block
 from transforms.sources import Source
 from transforms.users import user_number
 
@@ -123,7 +122,7 @@ def viewed_at_or_after(
 def read_views(source: Source, block_bytes: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Reads page views block by block as `viewed_at_or_after` wants them; bad rows are left out."""
     for block in cut(source, block_bytes):
-        rows, _ = parse(block.read(), source.table, source.header, block.first_line, source.path)
+        rows, _ = parse_block(block, source.table)
         if rows.num_rows:
             yield (
                 user_number(rows["uuid"]),

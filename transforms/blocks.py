@@ -1,12 +1,16 @@
-"""Cuts a table's file into newline-aligned blocks that can be parsed apart from each other, each knowing its first line."""
+"""Cuts a table's files into newline-aligned blocks that can be parsed apart from each other, each knowing its first line."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import pyarrow as pa
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.sources import Source, open_text
+from schemas.tables import Table
+from transforms.parse import LINES_PER_FILE, Reject, parse
+from transforms.sources import File, Source
+from transforms.text import open_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,14 +18,14 @@ class Block:
     """Whole lines of one file.
 
     Attributes:
-        source: The file.
-        first_line: Number of the first line, counted from 1 for the header.
+        file: The file.
+        first_line: Number of the first line in the table; see `LINES_PER_FILE`. The header is line 1 of its file.
         offset: Where the block starts in a plain file, in bytes.
         length: Bytes in a plain file.
         data: The lines themselves where the file is compressed (its middle cannot be read on its own), else None.
     """
 
-    source: Source
+    file: File
     first_line: int
     offset: int
     length: int
@@ -31,21 +35,27 @@ class Block:
         """Returns the lines."""
         if self.data is not None:
             return self.data
-        with FileSystems.open(self.source.path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-            file.seek(self.offset)
-            return file.read(self.length)
+        with FileSystems.open(self.file.path, compression_type=CompressionTypes.UNCOMPRESSED) as opened:
+            opened.seek(self.offset)
+            return opened.read(self.length)
 
 
 def cut(source: Source, block_bytes: int) -> Iterator[Block]:
-    """Yields the blocks of a file in order, without its header; each at least one line, about `block_bytes` long.
+    """Yields the blocks of all files of a table in order; see `cut_file`."""
+    for file in source.files:
+        yield from cut_file(file, block_bytes)
+
+
+def cut_file(file: File, block_bytes: int) -> Iterator[Block]:
+    """Yields the blocks of one file in order, without its header; each at least one line, about `block_bytes` long.
 
     The file is read once, to count lines: newline counting runs at memory speed and gives every later message its line number.
 
     Raises:
-        InputDataError: The file is damaged, or holds no row.
+        InputDataError: The file is damaged.
     """
-    with open_text(source.path) as text:
-        offset, line, rest = len(text.readline()), 2, b""
+    with open_text(file.path) as text:
+        offset, line, rest = len(text.readline()), file.number * LINES_PER_FILE + 2, b""
         while True:
             chunk = text.read(block_bytes)
             data = rest + chunk
@@ -56,6 +66,11 @@ def cut(source: Source, block_bytes: int) -> Iterator[Block]:
                 rest = data
                 continue
             lines, rest = data[:end], data[end:]
-            yield Block(source, line, offset, end, None if source.is_plain else lines)
+            yield Block(file, line, offset, end, None if file.is_plain else lines)
             offset += end
             line += lines.count(b"\n")
+
+
+def parse_block(block: Block, table: Table) -> tuple[pa.Table, list[Reject]]:
+    """Reads a block of a table and parses it; see `parse`."""
+    return parse(block.read(), table, block.file.header, block.first_line, block.file.path)

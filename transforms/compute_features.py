@@ -6,6 +6,7 @@ history of that key while its user meets the page views of that user; the answer
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -21,14 +22,14 @@ from schemas.features import CTR_GROUPS
 from schemas.tables import DAY_MS, Dataset
 from transforms.aspects import DocumentAspects, load_aspects
 from transforms.base_rows import SPLIT, base_rows, complete_rows
-from transforms.blocks import Block, cut
+from transforms.blocks import Block, cut_file, parse_block
 from transforms.context import platform_code
 from transforms.dimensions import Dimension, load
 from transforms.displays import join_displays
 from transforms.history import answer_requests as answer_click_requests
 from transforms.history import history_columns, history_requests
 from transforms.ingest_report import COUNTS_FILE, REJECTS_FILE, write_counts, write_rejects
-from transforms.parse import Reject, empty_table, parse
+from transforms.parse import Reject, empty_table
 from transforms.partition import Parcel, partition_of, receive, scatter, ship
 from transforms.sources import Source
 from transforms.split import SPLIT_NAMES
@@ -122,16 +123,20 @@ class ComputeFeatures(beam.PTransform):
         }
 
 
-def write_ingest_report(out: dict[str, PCollection], rejects: list[Reject], counts: list[tuple[str, int]], folder: str) -> None:
+def write_ingest_report(
+    out: dict[str, PCollection], job: FeatureJob, rejects: list[Reject], counts: list[tuple[str, int]], folder: str
+) -> None:
     """Makes the pipeline write what reading came to: `COUNTS_FILE` and `REJECTS_FILE`.
 
     Args:
         out: What `ComputeFeatures` gave.
+        job: What it works on.
         rejects, counts: Those of the tables that `feature_job.plan` read.
         folder: Where the two files go.
     """
+    files = {role: tuple(file.name for file in source.files) for role, source in job.sources.items()}
     for name, write, known, file in (
-        (REJECTS, write_rejects, rejects, REJECTS_FILE),
+        (REJECTS, partial(write_rejects, files=files), rejects, REJECTS_FILE),
         (COUNTS, write_counts, counts, COUNTS_FILE),
     ):
         found = out[name] | f"Collect[{name}]" >> beam.combiners.ToList()
@@ -143,7 +148,7 @@ def _write_all(found: list[Any], write: Callable[[list[Any], str], None], known:
 
 
 class ReadTable(beam.PTransform):
-    """Reads one table's file into what `scatter_rows` makes of its rows, with its rejects and counts beside."""
+    """Reads one table's files into what `scatter_rows` makes of its rows, with its rejects and counts beside."""
 
     def __init__(self, source: Source, ingest: IngestConfig, scatter_rows: Callable[[pa.Table], Iterator[tuple[int, Any]]]):
         super().__init__()
@@ -152,10 +157,10 @@ class ReadTable(beam.PTransform):
     def expand(self, begin: PBegin) -> Any:
         return (
             begin
-            | beam.Create([self._source])
-            | "Cut" >> beam.FlatMap(cut, self._ingest.block_bytes)
+            | beam.Create(self._source.files)
+            | "Cut" >> beam.FlatMap(cut_file, self._ingest.block_bytes)
             | beam.Reshuffle()
-            | "Parse" >> beam.FlatMap(_parse_block, self._scatter_rows).with_outputs(REJECTS, COUNTS, main="rows")
+            | "Parse" >> beam.FlatMap(_parse_block, self._source, self._scatter_rows).with_outputs(REJECTS, COUNTS, main="rows")
         )
 
 
@@ -193,10 +198,9 @@ class _ByUser:
             yield number, ship(part, self.work)
 
 
-def _parse_block(block: Block, scatter_rows: Callable[[pa.Table], Iterator[tuple[int, Any]]]) -> Iterator[Any]:
-    source = block.source
+def _parse_block(block: Block, source: Source, scatter_rows: Callable[[pa.Table], Iterator[tuple[int, Any]]]) -> Iterator[Any]:
     progress.advance(f"read {source.table.role}", block.length, source.text_bytes)
-    rows, rejects = parse(block.read(), source.table, source.header, block.first_line, source.path)
+    rows, rejects = parse_block(block, source.table)
     yield from _report(source.table.role, rows.num_rows + len(rejects), rejects)
     yield from scatter_rows(rows)
 

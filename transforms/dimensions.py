@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.blocks import cut
-from transforms.parse import LINE, Reject, empty_table, parse
+from transforms.blocks import cut, parse_block
+from transforms.parse import LINE, Reject, empty_table
 from transforms.sources import Source
 
 _DENSE, _DENSE_LEAST = 32, 1 << 20
@@ -60,7 +60,7 @@ def load_table(source: Source, block_bytes: int) -> tuple[pa.Table, list[Reject]
     """Reads a whole small table in this process; returns its rows as `parse` does, and the bad rows."""
     tables, rejects = [empty_table(source.table)], []
     for block in cut(source, block_bytes):
-        rows, bad = parse(block.read(), source.table, source.header, block.first_line, source.path)
+        rows, bad = parse_block(block, source.table)
         tables.append(rows)
         rejects += bad
     return pa.concat_tables(tables), rejects

@@ -4,17 +4,17 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from schemas.config import SplitConfig
 from schemas.errors import InputDataError
-from transforms.parse import Reject
+from transforms.parse import LINES_PER_FILE, Reject
 
 COUNTS_FILE, REJECTS_FILE = "counts.json", "rejects.csv"
-_COLUMNS = ("table", "line", "reason", "text")
+_COLUMNS = ("table", "file", "line", "reason", "text")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -23,13 +23,21 @@ def write_counts(counts: Iterable[tuple[str, int]], path: str) -> None:
     _write(path, json.dumps(dict(sorted(_total(counts).items())), indent=1) + "\n")
 
 
-def write_rejects(rejects: Iterable[Reject], path: str) -> None:
-    """Writes bad rows as CSV by table and line; a cell that a spreadsheet would take for a formula gets a leading quote."""
+def write_rejects(rejects: Iterable[Reject], path: str, files: Mapping[str, Sequence[str]]) -> None:
+    """Writes bad rows as CSV by table, file and line; a cell that a spreadsheet would take for a formula gets a leading quote.
+
+    Args:
+        rejects: The bad rows, in any order.
+        path: Where to.
+        files: For each table its files, as rejects should name them.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for reject in sorted(rejects, key=lambda r: (r.table, r.line, r.reason)):
-        writer.writerow([_defused(str(getattr(reject, name))) for name in _COLUMNS])
+        file, line = divmod(reject.line, LINES_PER_FILE)
+        cells = (reject.table, files[reject.table][file], str(line), reject.reason, reject.text)
+        writer.writerow([_defused(cell) for cell in cells])
     _write(path, text.getvalue())
 
 
@@ -40,12 +48,12 @@ def read_counts(path: str) -> dict[str, int]:
 
 
 def first_rejects(path: str) -> dict[str, str]:
-    """Returns table -> "line N: reason" of its first bad row in a file that `write_rejects` wrote."""
+    """Returns table -> "FILE line N: reason" of its first bad row in a file that `write_rejects` wrote."""
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         rows = csv.DictReader(io.StringIO(file.read().decode()))
         first: dict[str, str] = {}
         for row in rows:
-            first.setdefault(row["table"], f"line {row['line']}: {row['reason']}")
+            first.setdefault(row["table"], f"{row['file']} line {row['line']}: {row['reason']}")
     return first
 
 
@@ -63,6 +71,21 @@ def check_bad_rows(counts: Mapping[str, int], first: Mapping[str, str], max_bad_
                 f"{table}: {bad} of {rows} rows are bad ({bad / rows:.2%}; ingest.max_bad_fraction allows {max_bad_fraction:.2%}); "
                 f"the first is {first.get(table, 'unknown')}; all are in {rejects_path}"
             )
+
+
+def check_known_ads(counts: Mapping[str, int], max_unknown_ads: float) -> None:
+    """Stops a run whose table of ads is not the one of its clicks.
+
+    Raises:
+        InputDataError: The rows whose ad is not in promoted_content are more than `max_unknown_ads` of all.
+    """
+    rows = sum(number for name, number in counts.items() if name.startswith("examples/"))
+    unknown = counts.get("join_miss/promoted_content", 0)
+    if unknown > max_unknown_ads * rows:
+        raise InputDataError(
+            f"promoted_content: lacks the ads of {unknown} of {rows} rows ({unknown / rows:.2%}; "
+            f"ingest.max_unknown_ads allows {max_unknown_ads:.2%}); is it the table of this log?"
+        )
 
 
 def check_splits(counts: Mapping[str, int], split: SplitConfig) -> None:

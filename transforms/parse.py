@@ -11,7 +11,10 @@ from schemas.errors import InputDataError
 from schemas.tables import NULL_TOKENS, Column, Table
 
 LINE = "_line"
-"""Column that every parsed table carries besides its own: the row's line in the file, int64."""
+"""Column that every parsed table carries besides its own: the number of the row's line in the table (`LINES_PER_FILE`), int64."""
+
+LINES_PER_FILE = 1 << 40
+"""Lines are numbered through a table: line n of its file i (from 0, by name) has the number i * LINES_PER_FILE + n."""
 
 _ARROW = {"int32": pa.int32(), "int64": pa.int64(), "float32": pa.float32(), "string": pa.string(), "timestamp": pa.timestamp("ms")}
 _SHOWN_CHARS = 120
@@ -20,7 +23,10 @@ _HOPELESS_ROWS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A bad row: where it is and what is wrong with it. `text` is its start, escaped, or "" where the row is not at hand."""
+    """A bad row: the number of its line in the table (`LINES_PER_FILE`), and what is wrong with it.
+
+    `text` is its start, escaped, or "" where the row is not at hand.
+    """
 
     table: str
     line: int
@@ -46,7 +52,7 @@ def parse(data: bytes, table: Table, header: tuple[str, ...], first_line: int, p
         data: Lines of the file, without the header.
         table: What they are.
         header: Roles of the file's columns in order; "" for one that is not read.
-        first_line: Line number of the first line.
+        first_line: Number of the first line in the table.
         path: The file, for messages.
 
     Returns:
@@ -75,7 +81,8 @@ def parse(data: bytes, table: Table, header: tuple[str, ...], first_line: int, p
             rejects.append(Reject(table.role, line, _diagnose(lines, table, header), _shown(lines)))
         if len(rejects) > budget:
             first = min(rejects, key=lambda reject: reject.line)
-            raise InputDataError(f"{path} line {first.line}: {first.reason}; and {len(rejects) - 1} more bad rows close by")
+            line = first.line % LINES_PER_FILE
+            raise InputDataError(f"{path} line {line}: {first.reason}; and {len(rejects) - 1} more bad rows close by")
     return pa.concat_tables(tables) if tables else empty_table(table), rejects
 
 

@@ -1,15 +1,12 @@
-"""Finds the files of the raw tables and checks, before any work, that each can be read: present, not empty, headers complete."""
+"""Finds the files of the raw tables and checks, before any work, that each can be read: present, not empty, headers complete.
+
+A table is one file, or a folder of files.
+"""
 
 import glob
-import gzip
 import hashlib
 import warnings
-import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any, cast
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -17,6 +14,7 @@ from apache_beam.io.filesystems import FileSystems
 from schemas.errors import InputDataError
 from schemas.features import FEATURES
 from schemas.tables import SUFFIXES, Dataset, Table
+from transforms.text import open_text
 
 _FINGERPRINT_BYTES = 1 << 16
 _COMPRESSION = 5
@@ -26,18 +24,20 @@ _BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """The file of one raw table.
+class File:
+    """A file of a raw table.
 
     Attributes:
-        table: What it holds.
+        number: Its place among the files of its table, from 0.
         path: Where it is.
+        name: How users know it: its path below the folder of the raw tables.
         size_bytes: Size of the file as it lies there, compressed or not.
         header: For each column of the file, in its order, the role of the column, or "" for one that is not read.
     """
 
-    table: Table
+    number: int
     path: str
+    name: str
     size_bytes: int
     header: tuple[str, ...]
 
@@ -52,8 +52,29 @@ class Source:
         return self.size_bytes * (1 if self.is_plain else _COMPRESSION)
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the rows of one raw table are.
+
+    Attributes:
+        table: What it holds.
+        files: At least one, in the order of their names.
+    """
+
+    table: Table
+    files: tuple[File, ...]
+
+    @property
+    def text_bytes(self) -> int:
+        """Size of its text; a rough guess where it is compressed."""
+        return sum(file.text_bytes for file in self.files)
+
+
 def find_sources(data: str, dataset: Dataset, *, need: tuple[str, ...] = ()) -> dict[str, Source]:
-    """Returns role -> file for every table of `dataset` that the folder `data` holds.
+    """Returns role -> files for every table of `dataset` that the folder `data` holds.
+
+    A table is a file of its stem, or a folder of that name with any number of files in it and in its sub-folders; each file has a
+    header of its own. In such a folder, what begins with `.` or `_` is not the table's (Spark's `_SUCCESS`).
 
     Args:
         data: A folder, on any file system that Beam knows.
@@ -61,21 +82,27 @@ def find_sources(data: str, dataset: Dataset, *, need: tuple[str, ...] = ()) -> 
         need: Roles that are required besides those the dataset says are. A required table has a row, too.
 
     Raises:
-        InputDataError: The folder or a required table is absent, a table is there twice, a file is empty or unreadable, or a
-            header lacks a column or has one twice.
+        InputDataError: The folder or a required table is absent, a table is there twice, its folder holds no or other files, a file
+            is empty or unreadable, or a header lacks a column or has one twice.
     """
-    sizes = _list(data)
+    sizes = _match(data, "*")
+    folders = {table.stem: parts for table in dataset.tables if (parts := _list_parts(data, table)) is not None}
+    if not sizes and not folders:
+        raise InputDataError(f"{data}: no such folder, or an empty one")
     sources: dict[str, Source] = {}
     for table in dataset.tables:
-        names = [name for name in (table.stem + suffix for suffix in SUFFIXES) if name in sizes]
-        if len(names) > 1:
-            raise InputDataError(f"{data}: table {table.role} is there {len(names)} times: {', '.join(names)}; keep one")
-        if names:
-            path = FileSystems.join(data, names[0])
-            header = _read_header(path, table, rows=table.required or table.role in need)
-            sources[table.role] = Source(table, path, sizes[names[0]], header)
-        elif table.required or table.role in need:
-            raise InputDataError(f"{data}: required table {table.role} is missing; expected {_one_of(table.stem)}")
+        found = {name: {name: sizes[name]} for name in (table.stem + suffix for suffix in SUFFIXES) if name in sizes}
+        if table.stem in folders:
+            found[f"{table.stem}/"] = folders[table.stem]
+        required = table.required or table.role in need
+        if len(found) > 1:
+            raise InputDataError(f"{data}: table {table.role} is there {len(found)} times: {', '.join(found)}; keep one")
+        if found:
+            sources[table.role] = _check_headers(data, table, *found.values(), required=required)
+        elif required:
+            raise InputDataError(
+                f"{data}: required table {table.role} is missing; expected {_one_of(table.stem)}, or a folder of them"
+            )
     return sources
 
 
@@ -90,85 +117,69 @@ def missing_features(sources: dict[str, Source]) -> dict[str, tuple[str, ...]]:
 
 
 def fingerprint(sources: dict[str, Source]) -> str:
-    """Returns a digest that changes when a table's name, size, first or last 64 KiB change (not its time stamp).
+    """Returns a digest that changes when the name, size, first or last 64 KiB of any file change (not its time stamp).
 
     Reading all of a 100 GB table to see whether it changed would cost as much as using it; a log that is rewritten in its middle
     to the same length is not noticed.
     """
     digest = hashlib.sha256()
-    for role in sorted(sources):
-        source = sources[role]
-        digest.update(f"{role}\0{source.path.rsplit('/', 1)[-1]}\0{source.size_bytes}\0".encode())
-        with FileSystems.open(source.path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-            digest.update(file.read(_FINGERPRINT_BYTES))
-            if source.size_bytes > _FINGERPRINT_BYTES:
-                file.seek(max(_FINGERPRINT_BYTES, source.size_bytes - _FINGERPRINT_BYTES))
-                digest.update(file.read(_FINGERPRINT_BYTES))
+    for role, file in [(role, file) for role, source in sorted(sources.items()) for file in source.files]:
+        digest.update(f"{role}\0{file.name}\0{file.size_bytes}\0".encode())
+        with FileSystems.open(file.path, compression_type=CompressionTypes.UNCOMPRESSED) as opened:
+            digest.update(opened.read(_FINGERPRINT_BYTES))
+            if file.size_bytes > _FINGERPRINT_BYTES:
+                opened.seek(max(_FINGERPRINT_BYTES, file.size_bytes - _FINGERPRINT_BYTES))
+                digest.update(opened.read(_FINGERPRINT_BYTES))
     return digest.hexdigest()
 
 
-@contextmanager
-def open_text(path: str) -> Iterator[IO[bytes]]:
-    """Opens the CSV bytes of a plain, gzip or zip file for sequential reading.
-
-    Raises:
-        InputDataError: On any sign that the file is cut short or damaged, at once or while it is read; names the byte offset.
-    """
-    raw = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
-    try:
-        if path.endswith(".gz"):
-            yield cast(IO[bytes], gzip.GzipFile(fileobj=raw))
-        elif path.endswith(".zip"):
-            with zipfile.ZipFile(raw) as archive:
-                members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX/")]
-                if len(members) != 1:
-                    raise InputDataError(f"{path}: expected one file in the archive. Received: {len(members)}")
-                with _open_member(archive, members[0], path) as member:
-                    yield member
-        else:
-            yield raw
-    except (EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise InputDataError(f"{path}: damaged or cut short near byte {_offset(raw)}: {error}") from error
-    finally:
-        raw.close()
+def _list_parts(data: str, table: Table) -> dict[str, int] | None:
+    """Returns name -> size of the files of a table's folder, by name, names as from `data`; None if there is no such folder."""
+    folder = FileSystems.join(data, table.stem)
+    sizes = _match(folder, "**")
+    parts = {name: size for name, size in sizes.items() if not any(step.startswith((".", "_")) for step in name.split("/"))}
+    for name in sorted(parts):
+        if not name.endswith(SUFFIXES):
+            raise InputDataError(f"{folder}: all files of table {table.role} must end in {_one_of('')}. Received: {name}")
+    if not parts and (sizes or FileSystems.exists(folder)):
+        raise InputDataError(f"{folder}: the folder of table {table.role} holds no file that ends in {_one_of('')}")
+    return {f"{table.stem}/{name}": parts[name] for name in sorted(parts)} or None
 
 
-def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> IO[bytes]:
-    try:
-        return archive.open(member)
-    except RuntimeError as error:  # encrypted, or packed by a method that Python lacks
-        raise InputDataError(f"{path}: cannot be unpacked: {str(error)[:200]}") from error
-
-
-def _offset(raw: Any) -> int:
-    try:
-        return raw.tell()
-    except (OSError, ValueError):
-        return -1
-
-
-def _list(data: str) -> dict[str, int]:
+def _match(folder: str, pattern: str) -> dict[str, int]:
+    """Returns name -> size of the files in a folder, names as from there; `**` finds those of its sub-folders, too."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # Beam turns an escaped "[" into a pattern that Python frowns at
-            found = FileSystems.match([FileSystems.join(glob.escape(data), "*")])[0].metadata_list
+            found = FileSystems.match([FileSystems.join(glob.escape(folder), pattern)])[0].metadata_list
     except Exception as error:
-        raise InputDataError(f"{data}: cannot be listed: {str(error).splitlines()[0]}") from error
-    if not found:
-        raise InputDataError(f"{data}: no such folder, or an empty one")
-    return {meta.path.rsplit("/", 1)[-1]: meta.size_in_bytes for meta in found}
+        raise InputDataError(f"{folder}: cannot be listed: {str(error).splitlines()[0]}") from error
+    return {meta.path[len(FileSystems.join(folder, "")) :]: meta.size_in_bytes for meta in found}
 
 
 def _one_of(stem: str) -> str:
     return " or ".join(stem + suffix for suffix in SUFFIXES)
 
 
-def _read_header(path: str, table: Table, *, rows: bool) -> tuple[str, ...]:
+def _check_headers(data: str, table: Table, sizes: dict[str, int], *, required: bool) -> Source:
+    """Reads the header of each file, and looks for a row where one is required."""
+    files, has_row = [], not required
+    for number, (name, size) in enumerate(sizes.items()):
+        path = FileSystems.join(data, name)
+        header, any_row = _read_header(path, table)
+        files.append(File(number, path, name, size, header))
+        has_row |= any_row
+    if not has_row:
+        what = f"{files[0].path}: the file has" if len(files) == 1 else f"{FileSystems.join(data, table.stem)}: its files have"
+        raise InputDataError(f"{what} a header but no row; table {table.role} is required")
+    return Source(table, tuple(files))
+
+
+def _read_header(path: str, table: Table) -> tuple[tuple[str, ...], bool]:
+    """Returns the header of a file as in `File`, and whether anything follows it."""
     with open_text(path) as text:
         line = text.readline(1 << 16)
-        empty = rows and not text.read(1)
+        any_row = bool(text.read(1))
     if not line.strip():
         raise InputDataError(f"{path}: the file is empty; expected a header line")
     names = line.removeprefix(_BOM).decode("utf-8", "replace").strip("\r\n").split(",")
@@ -178,6 +189,4 @@ def _read_header(path: str, table: Table, *, rows: bool) -> tuple[str, ...]:
         if names.count(header) != 1:
             what = "lacks" if header not in names else "repeats"
             raise InputDataError(f"{path} line 1: the header {what} column {header!r}. Received: {','.join(names)[:200]}")
-    if empty:
-        raise InputDataError(f"{path}: the file has a header but no row; table {table.role} is required")
-    return tuple(roles.get(name, "") for name in names)
+    return tuple(roles.get(name, "") for name in names), any_row

@@ -59,7 +59,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         with self._make_beam_pipeline() as pipeline:
             out = pipeline | ComputeFeatures(job)
             _ = out["rows"] | "WriteExamples" >> beam.Map(_write_examples, work, job.partitions)
-            write_ingest_report(out, rejects, counts, report)
+            write_ingest_report(out, job, rejects, counts, report)
         self._check(ingest, split, counts_path, rejects_path, exec_properties["rejects_dir"])
 
         for code in SPLITS:
@@ -79,6 +79,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         kept = os.path.join(rejects_dir, time.strftime("rejects-%Y%m%d-%H%M%S.csv"))
         try:
             ingest_report.check_bad_rows(counts, ingest_report.first_rejects(rejects_path), ingest.max_bad_fraction, kept)
+            ingest_report.check_known_ads(counts, ingest.max_unknown_ads)
             ingest_report.check_splits(counts, split)
         except InputDataError:
             fileio.makedirs(rejects_dir)

@@ -7,23 +7,33 @@ from schemas.tables import OUTBRAIN
 from tests.tables import DAY, write_bytes, write_table
 
 DISPLAYS = 800
-READ_TABLES = ("clicks_train", "events", "promoted_content", "documents_meta")
+DOCUMENTS = 4000
+SPACING = 15 * DAY // DISPLAYS
+SMALL_TABLES = ("promoted_content", "documents_meta", "documents_topics", "documents_entities", "documents_categories")
+"""The tables that are read before Beam starts."""
+READ_TABLES = ("clicks_train", "events", "page_views", *SMALL_TABLES)
 """The tables of which the pipeline reads more than the header."""
 
 
 def rows_of(role: str) -> list[tuple[object, ...]]:
     """Rows of a log of 15 days that does not compress well, so that a cut or a flipped byte hits data."""
     draw = random.Random(role)
-    if role == "clicks_train":
-        return [(d, ad, int(ad == d % 3)) for d in range(DISPLAYS) for ad in range(3)]
-    if role == "events":
-        return [
-            (d, f"{draw.getrandbits(56):014x}", d % 50, d * 15 * DAY // DISPLAYS, 1 + d % 3, "US>CA>803") for d in range(DISPLAYS)
-        ]
-    count = 4000
-    if role == "promoted_content":
-        return [(ad, draw.randrange(50), draw.getrandbits(30), draw.getrandbits(30)) for ad in range(count)]
-    return [(d, draw.getrandbits(30), draw.getrandbits(30), "2016-06-01 00:00:00") for d in range(count)]
+    match role:
+        case "clicks_train":
+            return [(d, ad, int(ad == d % 3)) for d in range(DISPLAYS) for ad in range(3)]
+        case "events":
+            return [(d, f"{draw.getrandbits(56):014x}", d % 50, d * SPACING, 1 + d % 3, "US>CA>803") for d in range(DISPLAYS)]
+        case "page_views":
+            users = [event[1] for event in rows_of("events")]
+            return [(draw.choice(users), draw.randrange(50), draw.randrange(15 * DAY), 1, "US>CA>803", 1) for _ in range(DOCUMENTS)]
+        case "promoted_content":
+            return [(ad, draw.randrange(50), draw.getrandbits(30), draw.getrandbits(30)) for ad in range(DOCUMENTS)]
+        case "documents_meta":
+            return [(d, draw.getrandbits(30), draw.getrandbits(30), "2016-06-01 00:00:00") for d in range(DOCUMENTS)]
+        case "documents_entities":
+            return [(d, f"{draw.getrandbits(128):032x}", draw.uniform(0.1, 0.9)) for d in range(DOCUMENTS)]
+        case _:
+            return [(d, draw.getrandbits(30), draw.uniform(0.1, 0.9)) for d in range(DOCUMENTS)]
 
 
 def write_big_log(folder: Path) -> Path:

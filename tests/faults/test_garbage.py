@@ -6,10 +6,12 @@ from hypothesis import strategies as st
 
 from schemas.errors import InputDataError
 from schemas.tables import OUTBRAIN
+from tests.faults.damage import rows_of
 from transforms.blocks import cut
 from transforms.parse import LINE, parse
-from transforms.sources import Source
+from transforms.sources import File, Source
 
+ASPECT_TABLES = ("documents_topics", "documents_entities", "documents_categories")
 EVENTS = OUTBRAIN.table("events")
 HEADER = tuple(column.name for column in EVENTS.columns)
 _NASTY = st.sampled_from(
@@ -49,6 +51,20 @@ def test_random_bytes_anywhere_neither_lose_nor_multiply_rows(garbage, count, wh
     check_parsed(data, untouched)
 
 
+@settings(deadline=None, max_examples=200)
+@given(garbage=_GARBAGE, count=st.integers(0, 12), where=st.floats(0, 1), role=st.sampled_from(["page_views", *ASPECT_TABLES]))
+def test_random_bytes_in_any_table_leave_each_line_a_row_or_a_reject(garbage, count, where, role):
+    table = OUTBRAIN.table(role)
+    text = b"".join(b",".join(str(cell).encode() for cell in row) + b"\n" for row in rows_of(role)[:count])
+    at = int(len(text) * where)
+    data = text[:at] + garbage + text[at:]
+    rows, rejects = parse(data, table, tuple(column.name for column in table.columns), 2, "t.csv")
+    lines = data.count(b"\n") + (not data.endswith(b"\n")) if data else 0
+    assert sorted(rows[LINE].to_pylist() + [reject.line for reject in rejects]) == list(range(2, 2 + lines))
+    if "confidence_level" in rows.column_names:
+        assert all(0 < confidence <= 1 for confidence in rows["confidence_level"].to_pylist())
+
+
 @settings(deadline=None, max_examples=100)
 @given(data=st.binary(max_size=600))
 def test_nothing_but_random_bytes_is_rejects(data):
@@ -83,7 +99,7 @@ def test_a_quoted_newline_is_two_bad_lines_for_the_log_has_no_quoting():
 def test_a_line_longer_than_a_block_stays_whole(tmp_path):
     file = tmp_path / "events.csv"
     file.write_bytes(",".join(HEADER).encode() + b"\n" + good_line(1) + b"5," + b"x" * 1_000_000 + b"\n" + good_line(2))
-    source = Source(EVENTS, str(file), file.stat().st_size, HEADER)
+    source = Source(EVENTS, (File(0, str(file), file.name, file.stat().st_size, HEADER),))
     lines = [line for block in cut(source, 1000) for line in block.read().splitlines()]
     assert [len(line) for line in lines] == [len(good_line(1)) - 1, 1_000_002, len(good_line(2)) - 1]
 

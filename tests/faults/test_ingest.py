@@ -7,7 +7,7 @@ import re
 import pytest
 
 from schemas.errors import InputDataError, recover
-from tests.faults.damage import DISPLAYS, READ_TABLES, compress, cut, flip, rows_of, write_big_log
+from tests.faults.damage import DISPLAYS, DOCUMENTS, READ_TABLES, compress, cut, flip, rows_of, write_big_log
 from tests.tables import DAY, write_table
 
 CONFIG = {"ingest": {}, "split": {"eval_days": [11, 12]}, "features": {}}
@@ -65,8 +65,7 @@ DAMAGES = {
     [
         *((role, name) for role in READ_TABLES for name in ("gz-cut", "zip-middle")),
         ("events", "gz-last-bytes-cut"),
-        ("clicks_train", "gz-crc"),
-        ("documents_meta", "gz-crc"),
+        *((role, "gz-crc") for role in ("clicks_train", "documents_meta", "documents_entities")),
     ],
 )
 def test_a_file_damaged_behind_its_header_stops_the_work_with_its_name_and_a_byte(log, tmp_path, role, name):
@@ -122,22 +121,67 @@ def test_few_bad_rows_of_every_kind_are_rejected_and_the_rest_is_intact(log, tmp
     assert written == 3 * (DISPLAYS - 3) - counts["examples/neither"]
 
 
-def test_a_display_with_500_ads_is_kept_whole(log, tmp_path):
-    write_table(log, "clicks_train", [*rows_of("clicks_train"), *((0, ad, 0) for ad in range(3, 500))])
+def test_bad_rows_of_page_views_and_of_what_documents_are_about_are_rejected_and_the_rest_is_intact(log, tmp_path):
+    topic, entity = (rows_of(role)[7][1] for role in ("documents_topics", "documents_entities"))
+    strays = {
+        "page_views": [
+            (("u", 1, 0, 1, "US"), "expected 6 columns, found 5"),
+            (("u", 1, 0, 1, "US", 1, 1), "expected 6 columns, found 7"),
+            (("", 1, 0, 1, "US", 1), "uuid is empty"),
+            (("u", 1, -1, 1, "US", 1), f"timestamp -1 is outside [0, {15 * DAY - 1}]"),
+            (("u", 1, 2**63, 1, "US", 1), f"timestamp is not of type int64: '{2**63}'"),
+            (("u", 1, 0, 1, "US", 4), "traffic_source 4 is outside [1, 3]"),
+        ],
+        "documents_topics": [
+            ((7, topic, 0.5), f"repeats document_id 7 topic_id {topic}"),
+            ((0, 5, 0), "confidence_level 0.0 is outside [1e-09, 1]"),
+            ((0, 5, "nan"), "confidence_level nan is outside [1e-09, 1]"),
+            ((0, 5, "-inf"), "confidence_level -inf is outside [1e-09, 1]"),
+        ],
+        "documents_entities": [
+            ((7, entity, 0.5), f"repeats document_id 7 entity_id {entity}"),
+            ((0, None, 0.5), "entity_id is empty"),
+            ((0, "e", "much"), "confidence_level is not of type float32: 'much'"),
+        ],
+        "documents_categories": [
+            ((0, "a", 0.5), "category_id is not of type int32: 'a'"),
+            ((-1, 5, 0.5), "document_id -1 is below 0"),
+            ((0, 5), "expected 3 columns, found 2"),
+        ],
+    }
+    for role, rows in strays.items():
+        write_table(log, role, [*rows_of(role), *(row for row, _ in rows)])
+    counts, rejects, written = ingest(log, tmp_path, max_bad_fraction=0.01)
+    assert rejects == [(role, DOCUMENTS + 2 + i, reason) for role in sorted(strays) for i, (_, reason) in enumerate(strays[role])]
+    assert {role: counts[f"bad/{role}"] for role in strays} == {role: len(rows) for role, rows in strays.items()}
+    assert written == 3 * DISPLAYS - counts["examples/neither"]
+
+
+@pytest.mark.parametrize("ads", [1, 500])
+def test_a_display_with_one_ad_or_500_is_kept_whole(log, tmp_path, ads):
+    write_table(log, "clicks_train", [*((0, ad, int(ad == 0)) for ad in range(ads)), *rows_of("clicks_train")[3:]])
     counts, rejects, written = ingest(log, tmp_path)
     assert rejects == []
-    assert written == 3 * DISPLAYS + 497 - counts["examples/neither"]
+    assert written == ads + 3 * (DISPLAYS - 1) - counts["examples/neither"]
 
 
 def test_more_bad_rows_than_allowed_stop_the_work_and_the_rejects_are_kept(log, tmp_path):
     write_table(log, "clicks_train", [(display, ad, 0) for display, ad, _ in rows_of("clicks_train")])
     with pytest.raises(
-        InputDataError, match=r"clicks_train: 2400 of 2400 rows are bad .* the first is line 2: display_id 0 has 0 clicks"
+        InputDataError,
+        match=r"clicks_train: 2400 of 2400 rows are bad .* the first is clicks_train.csv line 2: display_id 0 has 0 clicks",
     ):
         ingest(log, tmp_path)
     check_nothing_written(tmp_path)
     (kept,) = (tmp_path / "rejects").iterdir()
     assert len(kept.read_text().splitlines()) == 2401
+
+
+def test_ads_of_another_log_stop_the_work(log, tmp_path):
+    write_table(log, "promoted_content", rows_of("promoted_content")[1:])
+    with pytest.raises(InputDataError, match=rf"promoted_content: lacks the ads of {DISPLAYS} of {3 * DISPLAYS} rows \(33.33%; "):
+        ingest(log, tmp_path)
+    check_nothing_written(tmp_path)
 
 
 def test_documents_without_rows_are_documents_not_known(log, tmp_path):

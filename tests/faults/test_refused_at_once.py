@@ -63,7 +63,7 @@ def test_a_file_cut_within_its_first_bytes_is_never_taken_for_a_short_table(tmp_
 @pytest.mark.parametrize("end", ["", "\n"])
 def test_a_required_table_needs_a_row_another_does_not(tmp_path, role, suffix, end):
     write_log(tmp_path)
-    file = tmp_path / f"{OUTBRAIN.table(role).stem}.csv"
+    file = write_table(tmp_path, role, [])
     file.write_text(file.read_text().splitlines()[0] + end)
     if suffix != ".csv":
         file = compress(tmp_path, role, suffix)
@@ -73,7 +73,7 @@ def test_a_required_table_needs_a_row_another_does_not(tmp_path, role, suffix, e
         ):
             find_sources(str(tmp_path), OUTBRAIN)
     else:
-        assert find_sources(str(tmp_path), OUTBRAIN)[role].header
+        assert find_sources(str(tmp_path), OUTBRAIN)[role].files[0].header
 
 
 def test_a_zip_with_an_encrypted_member_is_refused(tmp_path):
@@ -91,7 +91,7 @@ def test_a_folder_whose_name_is_a_pattern_is_that_folder(tmp_path):
     folder = write_log(tmp_path / "lo[g] é *?")
     write_log(tmp_path / "log")
     sources = find_sources(str(folder), OUTBRAIN)
-    assert sources["events"].path == str(folder / "events.csv")
+    assert sources["events"].files[0].path == str(folder / "events.csv")
 
 
 def test_a_root_whose_name_is_a_pattern_is_refused_for_tfx_would_match_it(tmp_path):

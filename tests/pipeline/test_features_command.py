@@ -50,7 +50,7 @@ def test_the_files_hold_the_rows_of_the_pipelines_feature_engineering(log, tmp_p
         assert found.equals(expected.filter(pc.equal(expected[SPLIT], code)).drop_columns([SPLIT]))
     assert len(list(out.glob("train-*.parquet"))) > 1
     assert json.loads((out / "counts.json").read_text()) == counts
-    assert (out / "rejects.csv").read_text() == "table,line,reason,text\n"
+    assert (out / "rejects.csv").read_text() == "table,file,line,reason,text\n"
     assert {file.name.split("-")[0] for file in out.iterdir()} == {"train", "eval", "counts.json", "rejects.csv"}
     assert [path.name for path in out.parent.iterdir()] == ["out"]
     made_with = parquet.read_schema(next(out.glob("eval-*"))).metadata[b"clickrank.features"]
@@ -124,12 +124,12 @@ def test_bad_input_is_exit_3_and_leaves_the_reasons_only(tmp_path):
     check_failed(clickrank("features", log, out, "--set", "split.eval_days=[9]"), 3, "no display falls into the eval split")
     write_table(log, "clicks_train", [(1, 10, 1), (1, 11, 0), ("=x", 1, 1), (3, 10, 1), (3, 11, 0)])
     check_failed(clickrank("features", log, out), 3, "clicks_train: 1 of 5 rows are bad", str(tmp_path / "out.rejects.csv"))
-    assert "clicks_train,4," in (tmp_path / "out.rejects.csv").read_text()
+    assert "clicks_train,clicks_train.csv,4," in (tmp_path / "out.rejects.csv").read_text()
     assert not out.exists()
     done = clickrank("features", log, out, "--set", "ingest.max_bad_fraction=0.5", "--json")
     check_good(done)
     assert json.loads(done.stdout)["bad_rows"] == {"clicks_train": 1}
-    assert "clicks_train,4," in (out / "rejects.csv").read_text()
+    assert "clicks_train,clicks_train.csv,4," in (out / "rejects.csv").read_text()
 
 
 def test_the_beam_section_is_honoured(log, tmp_path):

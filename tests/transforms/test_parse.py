@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from schemas.errors import InputDataError
 from schemas.tables import OUTBRAIN
 from tests.tables import write_bytes, write_table
-from transforms.blocks import cut
+from transforms.blocks import cut, parse_block
 from transforms.parse import LINE, parse
 from transforms.sources import find_sources
 
@@ -115,13 +115,13 @@ def test_far_dates_are_kept():
 def test_blocks_of_any_size_give_every_row_once_with_its_line(tmp_path_factory, rows, bad, block_bytes, suffix):
     folder = tmp_path_factory.mktemp("log")
     lines = [b"junk" if i in bad else b"%d,%d,%d" % row for i, row in enumerate(rows)]
-    path = write_bytes(folder / f"clicks_train{suffix}", b"display_id,ad_id,clicked\n" + b"\n".join(lines) + b"\n")
+    write_bytes(folder / f"clicks_train{suffix}", b"display_id,ad_id,clicked\n" + b"\n".join(lines) + b"\n")
     for role in ("events", "promoted_content"):
         write_table(folder, role, [[1] * len(OUTBRAIN.table(role).columns)])
     source = find_sources(str(folder), OUTBRAIN)["clicks_train"]
     tables, rejects = [], []
     for block in cut(source, block_bytes):
-        table, found = parse(block.read(), source.table, source.header, block.first_line, str(path))
+        table, found = parse_block(block, source.table)
         tables.append(table)
         rejects += found
     parsed = pa.concat_tables(tables)

@@ -69,23 +69,27 @@ def test_two_worker_processes_give_the_same_rows(log, expected, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("runner", ["processes", "portable"])
-def test_a_killed_worker_leaves_nothing_partial_and_the_next_run_succeeds(runner, expected, log, request, tmp_path):
-    out = tmp_path / "rows"
+def test_a_worker_killed_while_rows_are_written_leaves_nothing_partial_and_the_next_run_succeeds(runner, request, tmp_path):
+    log, out, whole = tmp_path / "log", tmp_path / "rows", tmp_path / "whole"
+    generate(log, displays=3000, users=300, documents=300, ads=100, page_views=40_000)
+    feature_rows.compute(log, whole, partition_bytes=PARTITION_BYTES)
+    files = len(list(whole.iterdir()))
+    assert files > 50
     flags, pool = (MULTI_PROCESSING, None) if runner == "processes" else request.getfixturevalue("portable")
     with _started(log, out, flags) as run:
-        worker = _await_worker(pool or run.pid)
-        with contextlib.suppress(ProcessLookupError):  # the run was quicker
-            os.kill(worker, signal.SIGKILL)
+        written = _await_rows(run, tmp_path)
+        os.kill(_busiest_worker(pool or run.pid), signal.SIGKILL)
+        assert 0 < written < files  # the work was under way
         try:
-            failed = run.wait(timeout=40) != 0
-        except subprocess.TimeoutExpired:  # Beam's FnApiRunner waits for ever for a worker that dies before it has connected
-            failed = True
-    if failed:
-        assert not out.exists()
-        _finish(log, out, flags)
-    assert feature_rows.read(out).equals(expected)
+            code = run.wait(timeout=60)
+        except subprocess.TimeoutExpired:  # Beam's FnApiRunner may wait for ever for a worker that is gone
+            code = None
+    assert code != 0, out.with_suffix(".log").read_text()
     # A client that had to be killed leaves its hidden folder behind, never one under a final name.
-    assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == {"rows", "rows.log"}
+    assert _visible(tmp_path) == {"log", "rows.log", "whole"}
+    _finish(log, out, flags)
+    assert feature_rows.read(out).equals(feature_rows.read(whole))
+    assert _visible(tmp_path) == {"log", "rows", "rows.log", "whole"}
 
 
 def _environment() -> dict[str, str]:
@@ -109,7 +113,7 @@ def _started(log: Path, out: Path, flags: tuple[str, ...]) -> Iterator[subproces
 
 def _finish(log: Path, out: Path, flags: tuple[str, ...]) -> None:
     with _started(log, out, flags) as run:
-        assert run.wait(timeout=180) == 0, out.with_suffix(".log").read_text()
+        assert run.wait(timeout=400) == 0, out.with_suffix(".log").read_text()
 
 
 @contextlib.contextmanager
@@ -125,16 +129,31 @@ def _server(folder: Path, module: str, *arguments: str) -> Iterator[subprocess.P
             server.wait()
 
 
-def _await_worker(ancestor: int) -> int:
-    """Waits until a process below `ancestor` is one of Beam's workers, and has had time to begin; returns its id."""
-    for _ in range(600):
-        commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in _descendants(ancestor)}
-        workers = [pid for pid, words in commands.items() if b"python" in words[0] and b"sdk_worker" in b" ".join(words)]
-        if workers:
-            time.sleep(2.5)
-            return workers[-1]
-        time.sleep(0.1)
-    raise TimeoutError("no worker was started")
+def _await_rows(run: subprocess.Popen[bytes], folder: Path) -> int:
+    """Waits until the run has written its first rows, in its hidden folder; returns how many files they are."""
+    for _ in range(40_000):
+        if written := len(list(folder.glob(".rows-*/rows/part-*"))):
+            return written
+        assert run.poll() is None, (folder / "rows.log").read_text()
+        time.sleep(0.01)
+    raise TimeoutError("no row was written")
+
+
+def _busiest_worker(ancestor: int) -> int:
+    """The process below `ancestor` that is one of Beam's workers and has worked the longest."""
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in _descendants(ancestor)}
+    workers = [pid for pid, words in commands.items() if b"python" in words[0] and b"sdk_worker" in b" ".join(words)]
+    return max(workers, key=_ticks)
+
+
+def _ticks(pid: int) -> int:
+    """User and system time of a process so far, in ticks."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return int(user) + int(system)
+
+
+def _visible(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
 
 
 def _descendants(pid: int) -> list[int]:

@@ -6,7 +6,8 @@ import pytest
 from schemas.errors import InputDataError
 from schemas.tables import OUTBRAIN
 from tests.tables import CLICKS, write_bytes, write_log, write_table
-from transforms.sources import find_sources, fingerprint, missing_features, open_text
+from transforms.sources import find_sources, fingerprint, missing_features
+from transforms.text import open_text
 
 
 def test_finds_all_tables_that_are_there_and_says_what_is_missing_without_the_others(tmp_path):
@@ -17,7 +18,7 @@ def test_finds_all_tables_that_are_there_and_says_what_is_missing_without_the_ot
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".csv.zip"])
 def test_reads_the_header_of_plain_and_compressed_files(tmp_path, suffix):
-    assert find_sources(str(write_log(tmp_path, suffix)), OUTBRAIN)["events"].header[0] == "display_id"
+    assert find_sources(str(write_log(tmp_path, suffix)), OUTBRAIN)["events"].files[0].header[0] == "display_id"
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ def test_reads_the_header_of_plain_and_compressed_files(tmp_path, suffix):
 def test_columns_are_found_by_name_whatever_their_order_bom_or_line_end(tmp_path, header, roles):
     write_log(tmp_path)
     write_table(tmp_path, "clicks_train", CLICKS, header=header)
-    assert find_sources(str(tmp_path), OUTBRAIN)["clicks_train"].header == roles
+    assert find_sources(str(tmp_path), OUTBRAIN)["clicks_train"].files[0].header == roles
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_columns_are_found_by_name_whatever_their_order_bom_or_line_end(tmp_path
     [
         (
             lambda d: (d / "events.csv").unlink(),
-            "required table events is missing; expected events.csv or events.csv.gz or events.csv.zip",
+            "required table events is missing; expected events.csv or events.csv.gz or events.csv.zip, or a folder of them",
         ),
         (lambda d: (d / "events.csv").write_bytes(b""), "events.csv: the file is empty"),
         (

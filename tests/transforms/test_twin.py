@@ -13,7 +13,7 @@ from schemas.config import FeaturesConfig, SplitConfig
 from schemas.features import ASPECTS, CTR_GROUPS, columns
 from schemas.tables import OUTBRAIN
 from tests.brute_force import SPLIT, Row, features_of
-from tests.tables import DAY, write_table
+from tests.tables import DAY, read_rows, write_table
 from tests.transforms.test_compute_features import compute
 
 HOUR = DAY // 24
@@ -103,7 +103,7 @@ SAME_CONFIDENCES = ("{:.1f}", "{:.1f}000000001")
 def roughen(folder: Path, seed: int) -> Path:
     """Makes moments, confidences and rows coincide, blanks and fills cells, forgets ads, adds aspects that tell nothing."""
     rng = random.Random(seed)
-    tables = {table.role: read(folder, table.role) for table in OUTBRAIN.tables}
+    tables = {table.role: read_rows(folder, table.role) for table in OUTBRAIN.tables}
     for role in ("events", "page_views"):
         tables[role] = [coarse(rng, role, row) for row in tables[role]]
     tables["page_views"] += [[*row[:-1], rng.choice("123")] for row in rng.sample(tables["page_views"], 500)]
@@ -123,11 +123,6 @@ def roughen(folder: Path, seed: int) -> Path:
     for role, rows in tables.items():
         write_table(folder, role, rows)
     return folder
-
-
-def read(folder: Path, role: str) -> list[list[str]]:
-    """The cells of a table, without its header."""
-    return [line.split(",") for line in (folder / f"{OUTBRAIN.table(role).stem}.csv").read_text().splitlines()[1:]]
 
 
 def coarse(rng: random.Random, role: str, row: list[str]) -> list[str]:
