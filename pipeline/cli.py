@@ -153,6 +153,33 @@ def features(
         raise typer.Exit(InputDataError.exit_code)
 
 
+@app.command()
+def stability(
+    root: Annotated[Path, typer.Option(help="Folder where the pipeline has run; its latest records are trained on.")],
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from trainer.seed on.")] = 6,
+    config: ConfigFiles = None,
+    set_: Settings = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train with several seeds and say how much MAP@12 depends on them. Nothing is exported."""
+    from pipeline.config import load_config
+    from pipeline.noise import log_to
+    from pipeline.stability import check_has_run
+    from pipeline.stability import stability as measure
+
+    loaded = load_config(config or (), set_ or ())
+    check_has_run(root)  # before a log is made there
+    with log_to(root / "stability.log", verbose) as screen:
+        result = measure(root, loaded, seeds, lambda seed, value: screen.write(f"seed {seed:<6} MAP@12 {value:.4f}\n"))
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        deviation = result["standard_deviation"]
+        shown = "" if deviation is None else f", standard deviation {deviation:.4f}"
+        typer.echo(f"MAP@12 of {seeds} seeds: mean {result['mean']:.4f}{shown}, min {result['min']:.4f}, max {result['max']:.4f}")
+
+
 @config_app.command("show")
 def config_show(config: ConfigFiles = None, set_: Settings = None, as_json: AsJson = False) -> None:
     """Print the whole configuration after files and --set, as YAML."""

@@ -40,7 +40,7 @@ def run(
     digest = fingerprint(find_sources(str(data), OUTBRAIN))
     run_id = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
     folder = paths.run(run_id)
-    with _file_errors(f"--root {root}"), _locked(paths):
+    with file_errors(f"--root {root}"), locked(paths):
         if from_node:
             _check_unchanged(paths, config, from_node)
         if not resume:
@@ -149,7 +149,7 @@ def _write(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _file_errors(what: str) -> Iterator[None]:
+def file_errors(what: str) -> Iterator[None]:
     """Makes errors of the file system under the root one line."""
     try:
         yield
@@ -161,7 +161,7 @@ def _file_errors(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(paths: RootPaths) -> Iterator[None]:
+def locked(paths: RootPaths) -> Iterator[None]:
     """Two runs at one root would write one metadata store: the second is told to wait. The lock goes with its process."""
     _make_root(paths.root)
     with paths.lock.open("w") as lock:

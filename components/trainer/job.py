@@ -198,7 +198,7 @@ def _execute(
                 readers=train_readers,
                 checkpoints=checkpoints,
                 progress=progress,
-                learning_rates=lambda: (float(wide.learning_rate), float(deep.learning_rate)),
+                learning_rates=lambda: (_rate(wide), _rate(deep)),
                 is_chief=worker == 0,
                 on_epoch=lambda record: history.add(record.as_dict()) if history else None,
                 on_steps=report_steps if worker == 0 else lambda done, total: None,
@@ -216,6 +216,10 @@ def load_weights(model: Scorer, path: str) -> None:
     status = tf.train.Checkpoint(model=model).read(path)
     status.assert_existing_objects_matched()
     status.expect_partial()
+
+
+def _rate(optimizer: tf_keras.optimizers.Optimizer) -> float:
+    return float(tf.convert_to_tensor(optimizer.learning_rate))  # a schedule's value, or a variable of the strategy
 
 
 def _check_agreement(strategy: tf.distribute.Strategy, step: int) -> None:

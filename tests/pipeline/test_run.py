@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.nodes import NODES
+from pipeline.nodes import nodes_for
 from pipeline.synth import generate
+from schemas.config import Config
 
+NODES = nodes_for(Config())
 TINY = [
     *("--set", "encoding.max_buckets=500", "--set", "model.hidden_units=[16]", "--set", "model.max_embedding_dim=4"),
     *("--set", "trainer.num_epochs=2", "--set", "trainer.global_batch_size=256"),
@@ -185,3 +187,35 @@ def test_two_runs_at_one_root_do_not_mix(log, tmp_path):
         done, _ = clickrank("run", log, "--root", tmp_path)
     assert done.returncode == 75
     assert "another run is using this root" in done.stderr
+
+
+def test_stability_trains_on_the_latest_records_and_adds_nothing(first):
+    root, _, result = first
+    before = sorted(str(path) for path in root.rglob("*"))
+    done, spread = clickrank("stability", "--root", root, "--seeds", 2, *TINY, "--json")
+    assert done.returncode == 0, done.stderr
+    assert spread["seeds"] == [0, 1]
+    assert spread["map_at_12"][0] == pytest.approx(result["map_at_12"], abs=1e-6)
+    assert (spread["min"], spread["max"]) == (min(spread["map_at_12"]), max(spread["map_at_12"]))
+    assert spread["standard_deviation"] == pytest.approx(abs(spread["max"] - spread["min"]) / 2**0.5)
+    assert [line[:7] for line in done.stderr.splitlines() if line] == ["seed 0 ", "seed 1 "]
+    assert {str(path) for path in root.rglob("*")} - set(before) <= {str(root / "stability.log")}
+
+
+def test_stability_without_a_run(tmp_path):
+    done, result = clickrank("stability", "--root", tmp_path, "--json")
+    assert (done.returncode, "no run has been here" in result["error"]) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_training_starts_from_the_latest_blessed_model(log, first):
+    root, _, _ = first
+    settings = [*TINY, *ANY_MODEL, "--set", "trainer.seed=2", "--set", "trainer.warm_start=latest_blessed"]
+    done, result = clickrank("run", log, "--root", root, *settings, "--json")
+    assert done.returncode in (0, 4), done.stderr
+    assert "WarmStartResolver" in result["node_seconds"]
+    (report,) = (root / "artifacts" / "Trainer" / "model_run").glob("*/warm_start.json")
+    told = json.loads(report.read_text())
+    assert told["restored"]
+    assert told["fresh"] == told["unused"] == []
