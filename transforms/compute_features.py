@@ -4,6 +4,7 @@ Three meetings, however many features there are: displays meet their events by d
 history of that key while its user meets the page views of that user; the answers return to the row's partition.
 """
 
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,17 +14,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.pvalue import PBegin, PCollection, TaggedOutput
+from apache_beam.pvalue import AsSingleton, PBegin, PCollection, TaggedOutput
 
 from schemas import progress
 from schemas.config import FeaturesConfig, IngestConfig, SplitConfig
 from schemas.features import CTR_GROUPS
 from schemas.tables import DAY_MS, Dataset
+from transforms.asked import NOTHING_ASKED, latest_asked, load_slots, may_matter, slots_of
 from transforms.aspects import DocumentAspects, load_aspects
 from transforms.base_rows import SPLIT, base_rows, complete_rows
 from transforms.blocks import Block, cut
 from transforms.context import platform_code
-from transforms.dimensions import Dimension, load
+from transforms.dimensions import Dimension, load, save
 from transforms.displays import join_displays
 from transforms.history import answer_requests as answer_click_requests
 from transforms.history import history_columns, history_requests
@@ -36,6 +38,7 @@ from transforms.users import NO_VIEWS, user_number
 from transforms.users import answer_requests as answer_user_requests
 
 REJECTS, COUNTS = "rejects", "counts"
+_ASKED = "asked"
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class ComputeFeatures(beam.PTransform):
         joined = (
             {role: outputs[role].rows for role in roles}
             | "MeetEvents" >> beam.CoGroupByKey()
-            | "JoinDisplays" >> beam.ParDo(_JoinDisplays(job)).with_outputs(REJECTS, COUNTS, main="rows")
+            | "JoinDisplays" >> beam.ParDo(_JoinDisplays(job)).with_outputs(REJECTS, COUNTS, _ASKED, main="rows")
         )
         answers = {"rows": joined.rows}
         answers["clicks"] = (
@@ -105,8 +108,10 @@ class ComputeFeatures(beam.PTransform):
             | "CountAsOf" >> beam.FlatMap(_count_as_of, job)
         )
         if "page_views" in job.sources:
+            asked = joined[_ASKED] | "CollectAsked" >> beam.combiners.ToList() | "SaveAsked" >> beam.Map(_save_asked, job.work)
             by_user = _ByUser(job.user_partitions, job.work)
-            outputs["page_views"] = begin | "Read[page_views]" >> ReadTable(job.sources["page_views"], job.ingest, by_user)
+            read = ReadTable(job.sources["page_views"], job.ingest, by_user, AsSingleton(asked))
+            outputs["page_views"] = begin | "Read[page_views]" >> read
             requests = joined.rows | "AskUsers" >> beam.FlatMap(_ask_users, job)
             answers["users"] = (
                 {"requests": requests, "views": outputs["page_views"].rows}
@@ -142,12 +147,15 @@ def _write_all(found: list[Any], write: Callable[[list[Any], str], None], known:
     write([*known, *found], path)
 
 
-class ReadTable(beam.PTransform):
-    """Reads one table's file into what `scatter_rows` makes of its rows, with its rejects and counts beside."""
+_Scatter = Callable[..., Iterator[tuple[int, Parcel]]]
 
-    def __init__(self, source: Source, ingest: IngestConfig, scatter_rows: Callable[[pa.Table], Iterator[tuple[int, Any]]]):
+
+class ReadTable(beam.PTransform):
+    """Reads one table's file into what `scatter_rows` makes of its rows and of `sides`, with its rejects and counts beside."""
+
+    def __init__(self, source: Source, ingest: IngestConfig, scatter_rows: _Scatter, *sides: AsSingleton):
         super().__init__()
-        self._source, self._ingest, self._scatter_rows = source, ingest, scatter_rows
+        self._source, self._ingest, self._scatter_rows, self._sides = source, ingest, scatter_rows, sides
 
     def expand(self, begin: PBegin) -> Any:
         return (
@@ -155,7 +163,7 @@ class ReadTable(beam.PTransform):
             | beam.Create([self._source])
             | "Cut" >> beam.FlatMap(cut, self._ingest.block_bytes)
             | beam.Reshuffle()
-            | "Parse" >> beam.FlatMap(_parse_block, self._scatter_rows).with_outputs(REJECTS, COUNTS, main="rows")
+            | "Parse" >> beam.FlatMap(_parse_block, self._scatter_rows, *self._sides).with_outputs(REJECTS, COUNTS, main="rows")
         )
 
 
@@ -173,15 +181,18 @@ class _ByDisplay:
 
 @dataclass(frozen=True)
 class _ByUser:
-    """Gives (partition of the user, parcel of page views)."""
+    """Gives (partition of the user, parcel of page views), of those alone that the slots saved at `asked` let through."""
 
     partitions: int
     work: str
 
-    def __call__(self, rows: pa.Table) -> Iterator[tuple[int, Parcel]]:
+    def __call__(self, rows: pa.Table, asked: str) -> Iterator[tuple[int, Parcel]]:
+        user = user_number(rows["uuid"])
+        matters = may_matter(load_slots(asked), user, rows["timestamp"].to_numpy())
+        rows = rows.filter(pa.array(matters))
         views = pa.table(
             {
-                "user": pa.array(user_number(rows["uuid"])),
+                "user": pa.array(user[matters]),
                 "document_id": rows["document_id"].cast(pa.int64()),
                 "timestamp": rows["timestamp"],
                 "platform": platform_code(rows["platform"]),
@@ -193,12 +204,19 @@ class _ByUser:
             yield number, ship(part, self.work)
 
 
-def _parse_block(block: Block, scatter_rows: Callable[[pa.Table], Iterator[tuple[int, Any]]]) -> Iterator[Any]:
+def _save_asked(asked: list[Parcel], work: str) -> str:
+    slots = slots_of(pa.concat_tables([NOTHING_ASKED, *map(receive, asked)]))
+    path = FileSystems.join(work, f"asked-{uuid.uuid4().hex}.arrow")  # a name of its own, should a runner do this twice
+    save(pa.table({"slots": slots}), path)
+    return path
+
+
+def _parse_block(block: Block, scatter_rows: _Scatter, *sides: Any) -> Iterator[Any]:
     source = block.source
     progress.advance(f"read {source.table.role}", block.length, source.text_bytes)
     rows, rejects = parse(block.read(), source.table, source.header, block.first_line, source.path)
     yield from _report(source.table.role, rows.num_rows + len(rejects), rejects)
-    yield from scatter_rows(rows)
+    yield from scatter_rows(rows, *sides)
 
 
 def _report(role: str, rows_read: int, rejects: list[Reject]) -> Iterator[TaggedOutput]:
@@ -238,12 +256,17 @@ class _JoinDisplays(beam.DoFn):
         for name, count in _describe(rows).items():
             yield TaggedOutput(COUNTS, (name, count))
         if rows.num_rows:
+            if "page_views" in self._job.sources:
+                displays = rows.select(["uuid", "timestamp"]).take(pa.array(np.flatnonzero(_is_new_display(rows))))
+                user, timestamp = user_number(displays["uuid"]), displays["timestamp"].to_numpy()
+                asked = latest_asked(user, timestamp, see_all=self._job.features.history == "all")
+                yield TaggedOutput(_ASKED, ship(asked, self._job.work))
             yield number, ship(rows, self._job.work)
 
 
 def _describe(rows: pa.Table) -> dict[str, int]:
     """Counts what is worth telling: displays by split and day, and ads that the log does not describe."""
-    split, first = rows[SPLIT].to_numpy(), np.diff(rows["display_id"].to_numpy(), prepend=-1) != 0
+    split, first = rows[SPLIT].to_numpy(), _is_new_display(rows)
     days, displays = np.unique(rows["timestamp"].to_numpy()[first] // DAY_MS, return_counts=True)
     counts = {f"displays_on_day/{day}": int(n) for day, n in zip(days, displays, strict=True)}
     for code in np.unique(split).tolist():
@@ -252,6 +275,11 @@ def _describe(rows: pa.Table) -> dict[str, int]:
         counts[f"examples/{name}"] = int((split == code).sum())
     counts["join_miss/promoted_content"] = rows["doc_id"].null_count
     return counts
+
+
+def _is_new_display(rows: pa.Table) -> np.ndarray:
+    """Whether a row is its display's first, (n,) bool; the rows of a display are together."""
+    return np.diff(rows["display_id"].to_numpy(), prepend=-1) != 0
 
 
 def _ask_history(element: tuple[int, Parcel], job: FeatureJob) -> Iterator[tuple[tuple[int, int], Parcel]]:

@@ -27,6 +27,8 @@ NO_VIEWS = pa.schema(
 """Page views as `answer_requests` wants them, but none."""
 
 _UUID_CHARS = 14
+_UPPER_CASE = 6
+"""The digits A to F."""
 _MAX_PAIRS = 4_000_000
 """Pairs of display and earlier view that are held at a time."""
 _TIME_BITS, _DOCUMENT_BITS = 40, 32
@@ -37,27 +39,38 @@ def user_number(uuid: pa.Array | pa.ChunkedArray) -> np.ndarray:
     """Maps users to integers, (n,) int64: 14 hexadecimal digits to their value, any other string to a 64-bit hash."""
     if isinstance(uuid, pa.ChunkedArray):
         uuid = uuid.combine_chunks()
+    numbers = _hex_numbers(uuid)
+    if numbers is not None:
+        return numbers
     encoded = uuid.dictionary_encode()
     texts = encoded.dictionary
-    numbers = np.empty(len(texts), np.uint64)
+    numbers = np.empty(len(texts), np.int64)
     is_hex = pc.match_substring_regex(texts, r"^[0-9a-f]{14}$").to_numpy(zero_copy_only=False)
     if is_hex.any():
-        seven = np.frombuffer(binascii.unhexlify(_text_of(texts.filter(pa.array(is_hex)))), np.uint8).reshape(-1, _UUID_CHARS // 2)
-        eight = np.zeros((len(seven), 8), np.uint8)
-        eight[:, 1:] = seven
-        numbers[is_hex] = eight.view(">u8").ravel()
-    if not is_hex.all():
-        other = np.array(texts.filter(pa.array(~is_hex)).to_pylist(), object)
-        numbers[~is_hex] = pd.util.hash_array(other) | np.uint64(1 << 63)  # apart from what 14 digits can reach
-    return numbers.view(np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
+        numbers[is_hex] = _hex_numbers(texts.filter(pa.array(is_hex)))
+    other = np.array(texts.filter(pa.array(~is_hex)).to_pylist(), object)
+    numbers[~is_hex] = (pd.util.hash_array(other) | np.uint64(1 << 63)).view(np.int64)  # apart from what 14 digits can reach
+    return numbers[encoded.indices.to_numpy(zero_copy_only=False)]
 
 
-def _text_of(texts: pa.StringArray) -> memoryview:
-    """The UTF-8 of all strings together, not copied; none is null."""
-    texts = texts.cast(pa.large_string())
+def _hex_numbers(texts: pa.StringArray) -> np.ndarray | None:
+    """The values of strings that are 14 lower-case hexadecimal digits each; None if any is not, or there are none."""
+    if not len(texts):
+        return None
     _, offsets, characters = texts.buffers()
-    ends = np.frombuffer(offsets, np.int64)
-    return memoryview(characters)[ends[texts.offset] : ends[texts.offset + len(texts)]]
+    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    if (np.diff(ends) != _UUID_CHARS).any():
+        return None
+    digits = memoryview(characters)[ends[0] : ends[-1]]
+    if (np.frombuffer(digits, np.uint8) - np.uint8(ord("A")) < _UPPER_CASE).any():
+        return None
+    try:
+        seven = binascii.unhexlify(digits)
+    except binascii.Error:
+        return None
+    # Each number is the eight bytes that end where its seven do, less the first of them.
+    eight = np.ndarray((len(texts),), ">u8", b"\0" + seven, strides=(_UUID_CHARS // 2,))
+    return (eight & np.uint64((1 << 4 * _UUID_CHARS) - 1)).view(np.int64)
 
 
 def answer_requests(
