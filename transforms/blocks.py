@@ -55,7 +55,7 @@ def cut(source: Source, block_bytes: int) -> Iterator[Block]:
             if end == 0:  # no line ends in here: read on
                 rest = data
                 continue
-            lines, rest = data[:end], data[end:]
-            yield Block(source, line, offset, end, None if source.is_plain else lines)
+            rest = data[end:]
+            yield Block(source, line, offset, end, None if source.is_plain else data[:end])
             offset += end
-            line += lines.count(b"\n")
+            line += data.count(b"\n", 0, end)

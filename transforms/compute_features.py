@@ -6,7 +6,7 @@ history of that key while its user meets the page views of that user; the answer
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import apache_beam as beam
@@ -18,11 +18,10 @@ from apache_beam.pvalue import AsSingleton, PBegin, PCollection, TaggedOutput
 
 from schemas import progress
 from schemas.config import FeaturesConfig, IngestConfig, SplitConfig
-from schemas.features import CTR_GROUPS
 from schemas.tables import DAY_MS, Dataset
 from transforms.asked import NOTHING_ASKED, latest_asked, load_slots, may_matter, slots_of
 from transforms.aspects import DocumentAspects, load_aspects
-from transforms.base_rows import SPLIT, base_rows, complete_rows
+from transforms.base_rows import SPLIT, USER, base_rows, complete_rows
 from transforms.blocks import Block, cut
 from transforms.context import platform_code
 from transforms.dimensions import Dimension, load, save
@@ -34,8 +33,9 @@ from transforms.parse import Reject, empty_table, parse
 from transforms.partition import Parcel, partition_of, receive, scatter, ship
 from transforms.sources import Source
 from transforms.split import SPLIT_NAMES
-from transforms.users import NO_VIEWS, user_number
+from transforms.users import NO_VIEWS, TRAFFIC_ONLY, user_number
 from transforms.users import answer_requests as answer_user_requests
+from transforms.wanted import all_columns, base_columns, ctr_groups
 
 REJECTS, COUNTS = "rejects", "counts"
 _ASKED = "asked"
@@ -58,6 +58,7 @@ class FeatureJob:
         ingest, features: Configuration.
         split: How to split; None makes every labelled row history, for scoring.
         with_test: Whether the displays of clicks_test are computed, too.
+        columns: The columns of the feature table to compute.
     """
 
     dataset: Dataset
@@ -73,6 +74,7 @@ class FeatureJob:
     features: FeaturesConfig
     split: SplitConfig | None
     with_test: bool = False
+    columns: frozenset[str] = field(default_factory=all_columns)
 
     def load_aspects(self) -> dict[str, DocumentAspects]:
         """Loads the document aspects, by aspect name; once a process."""
@@ -80,7 +82,7 @@ class FeatureJob:
 
 
 class ComputeFeatures(beam.PTransform):
-    """Gives {"rows": (partition, parcel of feature rows with SPLIT), "rejects": Reject, "counts": (name, number)}.
+    """Gives {"rows": (partition, parcel of rows: the job's columns and SPLIT), "rejects": Reject, "counts": (name, number)}.
 
     Every partition's rows come as one element, in the order of display_id and ad_id, whatever the order of the input.
     Counts are not yet summed.
@@ -109,7 +111,7 @@ class ComputeFeatures(beam.PTransform):
         )
         if "page_views" in job.sources:
             asked = joined[_ASKED] | "CollectAsked" >> beam.combiners.ToList() | "SaveAsked" >> beam.Map(_save_asked, job.work)
-            by_user = _ByUser(job.user_partitions, job.work)
+            by_user = _ByUser(job.user_partitions, job.work, "traffic_source" in job.columns)
             read = ReadTable(job.sources["page_views"], job.ingest, by_user, AsSingleton(asked))
             outputs["page_views"] = begin | "Read[page_views]" >> read
             requests = joined.rows | "AskUsers" >> beam.FlatMap(_ask_users, job)
@@ -185,21 +187,22 @@ class _ByUser:
 
     partitions: int
     work: str
+    with_traffic: bool
 
     def __call__(self, rows: pa.Table, asked: str) -> Iterator[tuple[int, Parcel]]:
         user = user_number(rows["uuid"])
         matters = may_matter(load_slots(asked), user, rows["timestamp"].to_numpy())
         rows = rows.filter(pa.array(matters))
-        views = pa.table(
-            {
-                "user": pa.array(user[matters]),
-                "document_id": rows["document_id"].cast(pa.int64()),
-                "timestamp": rows["timestamp"],
-                "platform": platform_code(rows["platform"]),
-                "geo_location": rows["geo_location"],
-                "traffic_source": pc.cast(pc.subtract(rows["traffic_source"], 1), pa.int64()),
-            }
-        )
+        columns = {
+            "user": pa.array(user[matters]),
+            "document_id": rows["document_id"].cast(pa.int64()),
+            "timestamp": rows["timestamp"],
+        }
+        if self.with_traffic:
+            columns["platform"] = platform_code(rows["platform"])
+            columns["geo_location"] = rows["geo_location"]
+            columns["traffic_source"] = pc.cast(pc.subtract(rows["traffic_source"], 1), pa.int64())
+        views = pa.table(columns)
         for number, part in scatter(views, partition_of(views["user"].to_numpy(), self.partitions)):
             yield number, ship(part, self.work)
 
@@ -237,6 +240,9 @@ class _JoinDisplays(beam.DoFn):
         self._ads = Dimension(load(self._job.ads), "ad_id")
         self._documents = Dimension(load(self._job.documents), "document_id") if self._job.documents else None
         self._aspects = self._job.load_aspects()
+        self._wanted = base_columns(self._job.columns)
+        if "page_views" in self._job.sources:
+            self._wanted |= set(_asked_of_users(self._job))
 
     def process(self, element: tuple[int, dict[str, Iterable[Parcel]]]) -> Iterator[Any]:
         number, packed = element
@@ -251,14 +257,15 @@ class _JoinDisplays(beam.DoFn):
                 # A repeated event is one bad row, even where two tables meet the events.
                 rejects = [r for r in rejects if r.table == role or role == "clicks_train"]
                 yield from _report(role, 0, rejects)
-                found.append(base_rows(joined, self._ads, self._documents, self._aspects, self._job.dataset, self._job.split))
+                dimensions = (self._ads, self._documents, self._aspects)
+                found.append(base_rows(joined, *dimensions, self._job.dataset, self._job.split, self._wanted))
         rows = pa.concat_tables(found).combine_chunks()
         for name, count in _describe(rows).items():
             yield TaggedOutput(COUNTS, (name, count))
         if rows.num_rows:
             if "page_views" in self._job.sources:
-                displays = rows.select(["uuid", "timestamp"]).take(pa.array(np.flatnonzero(_is_new_display(rows))))
-                user, timestamp = user_number(displays["uuid"]), displays["timestamp"].to_numpy()
+                first = _is_new_display(rows)
+                user, timestamp = rows[USER].to_numpy()[first], rows["timestamp"].to_numpy()[first]
                 asked = latest_asked(user, timestamp, see_all=self._job.features.history == "all")
                 yield TaggedOutput(_ASKED, ship(asked, self._job.work))
             yield number, ship(rows, self._job.work)
@@ -284,25 +291,27 @@ def _is_new_display(rows: pa.Table) -> np.ndarray:
 
 def _ask_history(element: tuple[int, Parcel], job: FeatureJob) -> Iterator[tuple[tuple[int, int], Parcel]]:
     home, packed = element
-    for key, request in history_requests(receive(packed), home, job.partitions, job.load_aspects()):
+    for key, request in history_requests(receive(packed), home, job.partitions, job.load_aspects(), job.columns):
         yield key, ship(request, job.work)
 
 
 def _count_as_of(element: tuple[tuple[int, int], Iterable[Parcel]], job: FeatureJob) -> Iterator[tuple[int, Parcel]]:
     (index, _), packed = element
-    progress.advance("count clicks", 1, len(CTR_GROUPS) * job.partitions)
+    progress.advance("count clicks", 1, len(ctr_groups(job.columns)) * job.partitions)
     for home, counts in answer_click_requests(index, pa.concat_tables(map(receive, packed)), job.features):
         yield home, ship(counts, job.work)
 
 
-_ASKED_OF_USERS = ("display_id", "timestamp", "doc_event_id", "doc_id", "event_platform", "event_geo_location")
+def _asked_of_users(job: FeatureJob) -> list[str]:
+    traffic = ["doc_event_id", "event_platform", "event_geo_location"] if "traffic_source" in job.columns else []
+    return ["display_id", "timestamp", "doc_id", *traffic]
 
 
 def _ask_users(element: tuple[int, Parcel], job: FeatureJob) -> Iterator[tuple[int, Parcel]]:
     home, packed = element
     rows = receive(packed)
-    user = user_number(rows["uuid"])
-    requests = rows.select(list(_ASKED_OF_USERS))
+    user = rows[USER].to_numpy()
+    requests = rows.select(_asked_of_users(job))
     requests = requests.append_column("home", pa.array(np.full(rows.num_rows, home, np.int32)))
     requests = requests.append_column("row", pa.array(np.arange(rows.num_rows, dtype=np.int32)))
     requests = requests.append_column("user", pa.array(user))
@@ -315,9 +324,10 @@ def _look_back(element: tuple[int, dict[str, Iterable[Any]]], job: FeatureJob) -
     requests = [receive(part) for part in packed["requests"]]
     if not requests:
         return
-    views = pa.concat_tables([NO_VIEWS, *map(receive, packed["views"])])
+    none = NO_VIEWS if "traffic_source" in job.columns else NO_VIEWS.drop_columns(list(TRAFFIC_ONLY))
+    views = pa.concat_tables([none, *map(receive, packed["views"])])
     answers = answer_user_requests(
-        pa.concat_tables(requests), views, job.load_aspects(), job.features.delay_ms, job.features.history == "all"
+        pa.concat_tables(requests), views, job.load_aspects(), job.features.delay_ms, job.features.history == "all", job.columns
     )
     for home, part in scatter(answers.drop_columns(["home"]), answers["home"].to_numpy()):
         yield home, ship(part, job.work)
@@ -328,8 +338,8 @@ def _add_history(element: tuple[int, dict[str, Iterable[Parcel]]], job: FeatureJ
     progress.advance("finish rows", 1, job.partitions)
     rows = receive(next(iter(packed["rows"])))
     clicks = [receive(part) for part in packed["clicks"]]
-    columns = history_columns(rows, pa.concat_tables(clicks) if clicks else None, job.features)
+    columns = history_columns(rows, pa.concat_tables(clicks) if clicks else None, job.features, job.columns)
     if users := [receive(part) for part in packed.get("users", ())]:
         answers = pa.concat_tables(users).sort_by("row").drop_columns(["row"])
         columns |= {name: answers[name] for name in answers.column_names}
-    return number, ship(complete_rows(rows, columns), job.work)
+    return number, ship(complete_rows(rows, columns, job.columns), job.work)
