@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -163,10 +164,10 @@ def _group_numbers(*keys: np.ndarray) -> np.ndarray:
     for i, key in enumerate(varying):
         if len(varying) == 1:
             return key.astype(np.int64)
-        _, code = np.unique(key, return_inverse=True)
+        code, distinct = pd.factorize(key)
         if i > 1:  # so that the product below stays far from 2^63
-            _, numbers = np.unique(numbers, return_inverse=True)
-        numbers = numbers * (int(code.max()) + 1) + code
+            numbers, _ = pd.factorize(numbers)
+        numbers = numbers * len(distinct) + code
     return numbers
 
 
