@@ -1,7 +1,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tables import DAY
@@ -33,6 +33,7 @@ def test_without_displays_no_view_matters():
 PAIRS = st.lists(st.tuples(st.integers(-(1 << 63), (1 << 63) - 1), st.integers(0, 60 * DAY)), min_size=1, max_size=40)
 
 
+@settings(deadline=None)
 @given(PAIRS, st.integers(1, 4))
 def test_a_view_at_or_before_a_display_of_its_user_always_matters(pairs, parts):
     asked = pa.concat_tables(latest_asked(*arrays(pairs[i::parts]), see_all=False) for i in range(parts))
