@@ -10,16 +10,13 @@ import shutil
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from unittest import mock
 
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from schemas.config import BeamConfig, FeaturesConfig, IngestConfig
-from schemas.features import CTR_GROUPS
 from schemas.tables import OUTBRAIN
-from transforms import history
 from transforms.compute_features import ComputeFeatures
 from transforms.dimensions import load, save
 from transforms.feature_job import plan
@@ -27,7 +24,6 @@ from transforms.partition import receive
 
 CORE_COLUMNS = ("display_id", "ad_id", "user_views", "ad_views", "pop_ad_id", "user_doc_ad_sim_topics")
 """What the hand-written contenders compute, too."""
-CORE_TABLES = ("clicks_train", "events", "page_views", "promoted_content", "documents_meta", "documents_topics")
 
 
 def compute(
@@ -44,7 +40,7 @@ def compute(
         data: Folder of the raw tables.
         out: Where the rows go. All workers reach its parent.
         flags: Beam's flags; its local runner unless they name another.
-        columns: The columns to write; all unless given.
+        columns: The columns to compute; all unless given.
         partition_bytes: Instead of the default of `features.partition_bytes`.
     """
     work = out.with_name(f".{out.name}-{uuid.uuid4().hex}")
@@ -52,9 +48,9 @@ def compute(
     rows.mkdir(parents=True)
     try:
         features = FeaturesConfig(**({"partition_bytes": partition_bytes} if partition_bytes else {}))
-        job, _, _ = plan(str(data), str(work), OUTBRAIN, IngestConfig(), features, None)
+        job, _, _ = plan(str(data), str(work), OUTBRAIN, IngestConfig(), features, None, columns=columns)
         with beam.Pipeline(options=PipelineOptions([f"--runner={BeamConfig().runner}", *flags])) as pipeline:
-            _ = (pipeline | ComputeFeatures(job))["rows"] | "Save" >> beam.Map(_save, str(rows), columns)
+            _ = (pipeline | ComputeFeatures(job))["rows"] | "Save" >> beam.Map(_save, str(rows))
         rows.rename(out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -67,30 +63,11 @@ def read(out: Path, columns: Sequence[str] | None = None) -> pa.Table:
     return table.sort_by([("display_id", "ascending"), ("ad_id", "ascending")])
 
 
-def compute_core(data: Path, out: Path, flags: Sequence[str] = ()) -> None:
-    """Like `compute`, but of the CTRs only the ad's, of the document aspects only topics; writes `CORE_COLUMNS`.
-
-    The columns that need no history (context, ages, similarity with the event's document) are computed as ever. In one process
-    only: the list of CTR groups is replaced in this one.
-    """
-    kept = out.with_name(f".{out.name}-{uuid.uuid4().hex}.core")
-    kept.mkdir()
-    try:
-        for role in CORE_TABLES:
-            name = f"{OUTBRAIN.table(role).stem}.csv"
-            (kept / name).symlink_to((data / name).resolve())
-        with mock.patch.object(history, "CTR_GROUPS", [g for g in CTR_GROUPS if g.feature == history.POPULARITY_GROUP]):
-            compute(kept, out, flags, columns=CORE_COLUMNS)
-    finally:
-        shutil.rmtree(kept, ignore_errors=True)
-
-
-def _save(element: tuple[int, bytes | str], folder: str, columns: Sequence[str] | None) -> None:
+def _save(element: tuple[int, bytes | str], folder: str) -> None:
     """Writes one partition's rows; doing it again gives the same file."""
     number, packed = element
     aside = f"{folder}/.{uuid.uuid4().hex}"
-    rows = receive(packed)
-    save(rows.select(list(columns)) if columns else rows, aside)
+    save(receive(packed), aside)
     Path(aside).rename(f"{folder}/part-{number:05d}.arrow")
 
 
@@ -102,10 +79,8 @@ def main() -> None:
     parser.add_argument("--core", action="store_true")
     parser.add_argument("--partition-bytes", type=int)
     known, flags = parser.parse_known_args()
-    if known.core:
-        compute_core(known.data, known.out, flags)
-    else:
-        compute(known.data, known.out, flags, partition_bytes=known.partition_bytes)
+    columns = CORE_COLUMNS if known.core else None
+    compute(known.data, known.out, flags, columns=columns, partition_bytes=known.partition_bytes)
 
 
 if __name__ == "__main__":

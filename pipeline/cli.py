@@ -129,6 +129,12 @@ def features(
     out: Annotated[Path, typer.Argument(help="Folder to make for the Parquet files, the counts and the bad rows.")],
     config: ConfigFiles = None,
     set_: Settings = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Compute this column only, with display_id, ad_id and label; repeatable. [default: all]", show_default=False
+        ),
+    ] = None,
     audit: Annotated[
         bool, typer.Option("--audit", help="Look for leaks: in the log, and features that know their own train label (exit 3).")
     ] = False,
@@ -139,7 +145,7 @@ def features(
     from pipeline.config import load_config
     from pipeline.features import features as make_features
 
-    result = make_features(data, out, load_config(config or (), set_ or ()), audit=audit, verbose=verbose)
+    result = make_features(data, out, load_config(config or (), set_ or ()), columns=column or (), audit=audit, verbose=verbose)
     failed = result["audit"]["failed"] if result["audit"] else []
     if failed:
         error = InputDataError(

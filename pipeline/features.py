@@ -1,11 +1,12 @@
 """Feature engineering alone: raw tables in, a folder of Parquet out, by the same code as the pipeline's ClickExampleGen."""
 
+import difflib
 import json
 import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,14 +21,18 @@ from pipeline.run import peak_rss_bytes
 from pipeline.siblings import file_errors, temporary_sibling
 from schemas.config import Config
 from schemas.errors import ClickrankError, ConfigError, InputDataError, recover
+from schemas.features import columns as all_columns
 from schemas.tables import OUTBRAIN
+
+KEYS = ("display_id", "ad_id", "label")
+"""Columns that every file has."""
 
 AUDIT_FILE = "audit.json"
 METADATA_KEY = b"clickrank.features"
 """Key of the Parquet files' metadata under which the configuration of the features is, as JSON."""
 
 
-def features(data: Path, out: Path, config: Config, *, audit: bool, verbose: bool) -> dict[str, Any]:
+def features(data: Path, out: Path, config: Config, *, columns: Sequence[str] = (), audit: bool, verbose: bool) -> dict[str, Any]:
     """Computes the features of all labelled displays.
 
     Makes the folder `out` complete or not at all: `train-*.parquet` and `eval-*.parquet`, a row for each display and ad with the
@@ -38,7 +43,8 @@ def features(data: Path, out: Path, config: Config, *, audit: bool, verbose: boo
         data: Folder of the raw tables.
         out: Folder to make; must not exist, or be empty. Missing parents are made.
         config: The sections `ingest`, `split`, `features`, `audit` and `beam` are read.
-        audit: Whether to run the leak audit (`pipeline/audit.py`), too. The result stays if it fails.
+        columns: Compute these columns of the feature table only, and `KEYS`, which every file has; all if none is given.
+        audit: Whether to run the leak audit (`pipeline/audit.py`), too; it needs all columns. The result stays if it fails.
         verbose: Leave the libraries' messages on the screen.
 
     Returns:
@@ -46,12 +52,13 @@ def features(data: Path, out: Path, config: Config, *, audit: bool, verbose: boo
         children it waited for), `peak_rss_bytes`, and `audit`, None unless asked for.
 
     Raises:
-        ConfigError: `out` is not free or cannot be written.
+        ConfigError: `out` is not free or cannot be written, a column is not one, or there is an audit of some columns.
         InputDataError: The tables cannot be used, have too many bad rows, or leave a split empty; the bad rows are then listed in
             `<out>.rejects.csv`.
         ClickrankError: Anything else; the log is then in `<out>.log.txt`.
     """
     start, cpu = time.monotonic(), _cpu_seconds()
+    chosen = _columns(columns, audit)
     out = out.resolve()  # so that the rename replaces an empty folder and not a link to it
     _check_free(out)
     with file_errors(out):
@@ -59,7 +66,7 @@ def features(data: Path, out: Path, config: Config, *, audit: bool, verbose: boo
         with temporary_sibling(out, "features") as aside:
             log = aside / "log.txt"
             with log_to(log, verbose) as screen, _kept_log(log, out, verbose):
-                counts, found = _make(data, out, aside, config, audit)
+                counts, found = _make(data, out, aside, config, chosen, audit)
                 # An empty folder is replaced in the same step; one that was filled meanwhile is not.
                 os.rename(aside / "result", out)
                 result = {
@@ -76,7 +83,21 @@ def features(data: Path, out: Path, config: Config, *, audit: bool, verbose: boo
     return result
 
 
-def _make(data: Path, out: Path, aside: Path, config: Config, with_audit: bool) -> tuple[dict[str, int], dict[str, Any] | None]:
+def _columns(names: Sequence[str], audit: bool) -> frozenset[str]:
+    known = all_columns()
+    if audit and names:
+        raise ConfigError(f"the audit needs all columns: leave out --audit or --column. Received: {', '.join(names)}")
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else "."
+            raise ConfigError(f"no column of the feature table has this name{hint} Received: {name}")
+    return frozenset({*KEYS, *names} if names else known)
+
+
+def _make(
+    data: Path, out: Path, aside: Path, config: Config, chosen: frozenset[str], with_audit: bool
+) -> tuple[dict[str, int], dict[str, Any] | None]:
     """Fills `aside / "result"`; returns the counts and the audit."""
     # Beam takes a second or two to import: after the checks that do not need it, and behind the log.
     import apache_beam as beam
@@ -90,7 +111,7 @@ def _make(data: Path, out: Path, aside: Path, config: Config, with_audit: bool) 
     work, result = aside / "work", aside / "result"
     for folder in (work, result):
         folder.mkdir()
-    job, rejects, counts = plan(str(data), str(work), OUTBRAIN, config.ingest, config.features, config.split)
+    job, rejects, counts = plan(str(data), str(work), OUTBRAIN, config.ingest, config.features, config.split, columns=chosen)
     with beam.Pipeline(options=PipelineOptions(beam_args(config.beam))) as pipeline:
         rows = pipeline | ComputeFeatures(job)
         made_with = config.features.model_dump_json()

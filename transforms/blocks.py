@@ -65,10 +65,10 @@ def cut_file(file: File, block_bytes: int) -> Iterator[Block]:
             if end == 0:  # no line ends in here: read on
                 rest = data
                 continue
-            lines, rest = data[:end], data[end:]
-            yield Block(file, line, offset, end, None if file.is_plain else lines)
+            rest = data[end:]
+            yield Block(file, line, offset, end, None if file.is_plain else data[:end])
             offset += end
-            line += lines.count(b"\n")
+            line += data.count(b"\n", 0, end)
 
 
 def parse_block(block: Block, table: Table) -> tuple[pa.Table, list[Reject]]:

@@ -4,8 +4,9 @@ Three meetings, however many features there are: displays meet their events by d
 history of that key while its user meets the page views of that user; the answers return to the row's partition.
 """
 
+import uuid
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -14,17 +15,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.pvalue import PBegin, PCollection, TaggedOutput
+from apache_beam.pvalue import AsSingleton, PBegin, PCollection, TaggedOutput
 
 from schemas import progress
 from schemas.config import FeaturesConfig, IngestConfig, SplitConfig
-from schemas.features import CTR_GROUPS
 from schemas.tables import DAY_MS, Dataset
+from transforms.asked import NOTHING_ASKED, latest_asked, load_slots, may_matter, slots_of
 from transforms.aspects import DocumentAspects, load_aspects
-from transforms.base_rows import SPLIT, base_rows, complete_rows
+from transforms.base_rows import SPLIT, USER, base_rows, complete_rows
 from transforms.blocks import Block, cut_file, parse_block
 from transforms.context import platform_code
-from transforms.dimensions import Dimension, load
+from transforms.dimensions import Dimension, load, save
 from transforms.displays import join_displays
 from transforms.history import answer_requests as answer_click_requests
 from transforms.history import history_columns, history_requests
@@ -33,10 +34,12 @@ from transforms.parse import Reject, empty_table
 from transforms.partition import Parcel, partition_of, receive, scatter, ship
 from transforms.sources import Source
 from transforms.split import SPLIT_NAMES
-from transforms.users import NO_VIEWS, user_number
+from transforms.users import NO_VIEWS, TRAFFIC_ONLY, user_number
 from transforms.users import answer_requests as answer_user_requests
+from transforms.wanted import all_columns, base_columns, ctr_groups
 
 REJECTS, COUNTS = "rejects", "counts"
+_ASKED = "asked"
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class FeatureJob:
         ingest, features: Configuration.
         split: How to split; None makes every labelled row history, for scoring.
         with_test: Whether the displays of clicks_test are computed, too.
+        columns: The columns of the feature table to compute.
     """
 
     dataset: Dataset
@@ -71,6 +75,7 @@ class FeatureJob:
     features: FeaturesConfig
     split: SplitConfig | None
     with_test: bool = False
+    columns: frozenset[str] = field(default_factory=all_columns)
 
     def load_aspects(self) -> dict[str, DocumentAspects]:
         """Loads the document aspects, by aspect name; once a process."""
@@ -78,7 +83,7 @@ class FeatureJob:
 
 
 class ComputeFeatures(beam.PTransform):
-    """Gives {"rows": (partition, parcel of feature rows with SPLIT), "rejects": Reject, "counts": (name, number)}.
+    """Gives {"rows": (partition, parcel of rows: the job's columns and SPLIT), "rejects": Reject, "counts": (name, number)}.
 
     Every partition's rows come as one element, in the order of display_id and ad_id, whatever the order of the input.
     Counts are not yet summed.
@@ -96,7 +101,7 @@ class ComputeFeatures(beam.PTransform):
         joined = (
             {role: outputs[role].rows for role in roles}
             | "MeetEvents" >> beam.CoGroupByKey()
-            | "JoinDisplays" >> beam.ParDo(_JoinDisplays(job)).with_outputs(REJECTS, COUNTS, main="rows")
+            | "JoinDisplays" >> beam.ParDo(_JoinDisplays(job)).with_outputs(REJECTS, COUNTS, _ASKED, main="rows")
         )
         answers = {"rows": joined.rows}
         answers["clicks"] = (
@@ -106,8 +111,10 @@ class ComputeFeatures(beam.PTransform):
             | "CountAsOf" >> beam.FlatMap(_count_as_of, job)
         )
         if "page_views" in job.sources:
-            by_user = _ByUser(job.user_partitions, job.work)
-            outputs["page_views"] = begin | "Read[page_views]" >> ReadTable(job.sources["page_views"], job.ingest, by_user)
+            asked = joined[_ASKED] | "CollectAsked" >> beam.combiners.ToList() | "SaveAsked" >> beam.Map(_save_asked, job.work)
+            by_user = _ByUser(job.user_partitions, job.work, "traffic_source" in job.columns)
+            read = ReadTable(job.sources["page_views"], job.ingest, by_user, AsSingleton(asked))
+            outputs["page_views"] = begin | "Read[page_views]" >> read
             requests = joined.rows | "AskUsers" >> beam.FlatMap(_ask_users, job)
             answers["users"] = (
                 {"requests": requests, "views": outputs["page_views"].rows}
@@ -147,12 +154,15 @@ def _write_all(found: list[Any], write: Callable[[list[Any], str], None], known:
     write([*known, *found], path)
 
 
-class ReadTable(beam.PTransform):
-    """Reads one table's files into what `scatter_rows` makes of its rows, with its rejects and counts beside."""
+_Scatter = Callable[..., Iterator[tuple[int, Parcel]]]
 
-    def __init__(self, source: Source, ingest: IngestConfig, scatter_rows: Callable[[pa.Table], Iterator[tuple[int, Any]]]):
+
+class ReadTable(beam.PTransform):
+    """Reads one table's files into what `scatter_rows` makes of its rows and of `sides`, with its rejects and counts beside."""
+
+    def __init__(self, source: Source, ingest: IngestConfig, scatter_rows: _Scatter, *sides: AsSingleton):
         super().__init__()
-        self._source, self._ingest, self._scatter_rows = source, ingest, scatter_rows
+        self._source, self._ingest, self._scatter_rows, self._sides = source, ingest, scatter_rows, sides
 
     def expand(self, begin: PBegin) -> Any:
         return (
@@ -160,7 +170,8 @@ class ReadTable(beam.PTransform):
             | beam.Create(self._source.files)
             | "Cut" >> beam.FlatMap(cut_file, self._ingest.block_bytes)
             | beam.Reshuffle()
-            | "Parse" >> beam.FlatMap(_parse_block, self._source, self._scatter_rows).with_outputs(REJECTS, COUNTS, main="rows")
+            | "Parse"
+            >> beam.FlatMap(_parse_block, self._source, self._scatter_rows, *self._sides).with_outputs(REJECTS, COUNTS, main="rows")
         )
 
 
@@ -178,31 +189,42 @@ class _ByDisplay:
 
 @dataclass(frozen=True)
 class _ByUser:
-    """Gives (partition of the user, parcel of page views)."""
+    """Gives (partition of the user, parcel of page views), of those alone that the slots saved at `asked` let through."""
 
     partitions: int
     work: str
+    with_traffic: bool
 
-    def __call__(self, rows: pa.Table) -> Iterator[tuple[int, Parcel]]:
-        views = pa.table(
-            {
-                "user": pa.array(user_number(rows["uuid"])),
-                "document_id": rows["document_id"].cast(pa.int64()),
-                "timestamp": rows["timestamp"],
-                "platform": platform_code(rows["platform"]),
-                "geo_location": rows["geo_location"],
-                "traffic_source": pc.cast(pc.subtract(rows["traffic_source"], 1), pa.int64()),
-            }
-        )
+    def __call__(self, rows: pa.Table, asked: str) -> Iterator[tuple[int, Parcel]]:
+        user = user_number(rows["uuid"])
+        matters = may_matter(load_slots(asked), user, rows["timestamp"].to_numpy())
+        rows = rows.filter(pa.array(matters))
+        columns = {
+            "user": pa.array(user[matters]),
+            "document_id": rows["document_id"].cast(pa.int64()),
+            "timestamp": rows["timestamp"],
+        }
+        if self.with_traffic:
+            columns["platform"] = platform_code(rows["platform"])
+            columns["geo_location"] = rows["geo_location"]
+            columns["traffic_source"] = pc.cast(pc.subtract(rows["traffic_source"], 1), pa.int64())
+        views = pa.table(columns)
         for number, part in scatter(views, partition_of(views["user"].to_numpy(), self.partitions)):
             yield number, ship(part, self.work)
 
 
-def _parse_block(block: Block, source: Source, scatter_rows: Callable[[pa.Table], Iterator[tuple[int, Any]]]) -> Iterator[Any]:
+def _save_asked(asked: list[Parcel], work: str) -> str:
+    slots = slots_of(pa.concat_tables([NOTHING_ASKED, *map(receive, asked)]))
+    path = FileSystems.join(work, f"asked-{uuid.uuid4().hex}.arrow")  # a name of its own, should a runner do this twice
+    save(pa.table({"slots": slots}), path)
+    return path
+
+
+def _parse_block(block: Block, source: Source, scatter_rows: _Scatter, *sides: Any) -> Iterator[Any]:
     progress.advance(f"read {source.table.role}", block.length, source.text_bytes)
     rows, rejects = parse_block(block, source.table)
     yield from _report(source.table.role, rows.num_rows + len(rejects), rejects)
-    yield from scatter_rows(rows)
+    yield from scatter_rows(rows, *sides)
 
 
 def _report(role: str, rows_read: int, rejects: list[Reject]) -> Iterator[TaggedOutput]:
@@ -223,6 +245,9 @@ class _JoinDisplays(beam.DoFn):
         self._ads = Dimension(load(self._job.ads), "ad_id")
         self._documents = Dimension(load(self._job.documents), "document_id") if self._job.documents else None
         self._aspects = self._job.load_aspects()
+        self._wanted = base_columns(self._job.columns)
+        if "page_views" in self._job.sources:
+            self._wanted |= set(_asked_of_users(self._job))
 
     def process(self, element: tuple[int, dict[str, Iterable[Parcel]]]) -> Iterator[Any]:
         number, packed = element
@@ -237,17 +262,23 @@ class _JoinDisplays(beam.DoFn):
                 # A repeated event is one bad row, even where two tables meet the events.
                 rejects = [r for r in rejects if r.table == role or role == "clicks_train"]
                 yield from _report(role, 0, rejects)
-                found.append(base_rows(joined, self._ads, self._documents, self._aspects, self._job.dataset, self._job.split))
+                dimensions = (self._ads, self._documents, self._aspects)
+                found.append(base_rows(joined, *dimensions, self._job.dataset, self._job.split, self._wanted))
         rows = pa.concat_tables(found).combine_chunks()
         for name, count in _describe(rows).items():
             yield TaggedOutput(COUNTS, (name, count))
         if rows.num_rows:
+            if "page_views" in self._job.sources:
+                first = _is_new_display(rows)
+                user, timestamp = rows[USER].to_numpy()[first], rows["timestamp"].to_numpy()[first]
+                asked = latest_asked(user, timestamp, see_all=self._job.features.history == "all")
+                yield TaggedOutput(_ASKED, ship(asked, self._job.work))
             yield number, ship(rows, self._job.work)
 
 
 def _describe(rows: pa.Table) -> dict[str, int]:
     """Counts what is worth telling: displays by split and day, and ads that the log does not describe."""
-    split, first = rows[SPLIT].to_numpy(), np.diff(rows["display_id"].to_numpy(), prepend=-1) != 0
+    split, first = rows[SPLIT].to_numpy(), _is_new_display(rows)
     days, displays = np.unique(rows["timestamp"].to_numpy()[first] // DAY_MS, return_counts=True)
     counts = {f"displays_on_day/{day}": int(n) for day, n in zip(days, displays, strict=True)}
     for code in np.unique(split).tolist():
@@ -258,27 +289,34 @@ def _describe(rows: pa.Table) -> dict[str, int]:
     return counts
 
 
+def _is_new_display(rows: pa.Table) -> np.ndarray:
+    """Whether a row is its display's first, (n,) bool; the rows of a display are together."""
+    return np.diff(rows["display_id"].to_numpy(), prepend=-1) != 0
+
+
 def _ask_history(element: tuple[int, Parcel], job: FeatureJob) -> Iterator[tuple[tuple[int, int], Parcel]]:
     home, packed = element
-    for key, request in history_requests(receive(packed), home, job.partitions, job.load_aspects()):
+    for key, request in history_requests(receive(packed), home, job.partitions, job.load_aspects(), job.columns):
         yield key, ship(request, job.work)
 
 
 def _count_as_of(element: tuple[tuple[int, int], Iterable[Parcel]], job: FeatureJob) -> Iterator[tuple[int, Parcel]]:
     (index, _), packed = element
-    progress.advance("count clicks", 1, len(CTR_GROUPS) * job.partitions)
+    progress.advance("count clicks", 1, len(ctr_groups(job.columns)) * job.partitions)
     for home, counts in answer_click_requests(index, pa.concat_tables(map(receive, packed)), job.features):
         yield home, ship(counts, job.work)
 
 
-_ASKED_OF_USERS = ("display_id", "timestamp", "doc_event_id", "doc_id", "event_platform", "event_geo_location")
+def _asked_of_users(job: FeatureJob) -> list[str]:
+    traffic = ["doc_event_id", "event_platform", "event_geo_location"] if "traffic_source" in job.columns else []
+    return ["display_id", "timestamp", "doc_id", *traffic]
 
 
 def _ask_users(element: tuple[int, Parcel], job: FeatureJob) -> Iterator[tuple[int, Parcel]]:
     home, packed = element
     rows = receive(packed)
-    user = user_number(rows["uuid"])
-    requests = rows.select(list(_ASKED_OF_USERS))
+    user = rows[USER].to_numpy()
+    requests = rows.select(_asked_of_users(job))
     requests = requests.append_column("home", pa.array(np.full(rows.num_rows, home, np.int32)))
     requests = requests.append_column("row", pa.array(np.arange(rows.num_rows, dtype=np.int32)))
     requests = requests.append_column("user", pa.array(user))
@@ -291,9 +329,10 @@ def _look_back(element: tuple[int, dict[str, Iterable[Any]]], job: FeatureJob) -
     requests = [receive(part) for part in packed["requests"]]
     if not requests:
         return
-    views = pa.concat_tables([NO_VIEWS, *map(receive, packed["views"])])
+    none = NO_VIEWS if "traffic_source" in job.columns else NO_VIEWS.drop_columns(list(TRAFFIC_ONLY))
+    views = pa.concat_tables([none, *map(receive, packed["views"])])
     answers = answer_user_requests(
-        pa.concat_tables(requests), views, job.load_aspects(), job.features.delay_ms, job.features.history == "all"
+        pa.concat_tables(requests), views, job.load_aspects(), job.features.delay_ms, job.features.history == "all", job.columns
     )
     for home, part in scatter(answers.drop_columns(["home"]), answers["home"].to_numpy()):
         yield home, ship(part, job.work)
@@ -304,8 +343,8 @@ def _add_history(element: tuple[int, dict[str, Iterable[Parcel]]], job: FeatureJ
     progress.advance("finish rows", 1, job.partitions)
     rows = receive(next(iter(packed["rows"])))
     clicks = [receive(part) for part in packed["clicks"]]
-    columns = history_columns(rows, pa.concat_tables(clicks) if clicks else None, job.features)
+    columns = history_columns(rows, pa.concat_tables(clicks) if clicks else None, job.features, job.columns)
     if users := [receive(part) for part in packed.get("users", ())]:
         answers = pa.concat_tables(users).sort_by("row").drop_columns(["row"])
         columns |= {name: answers[name] for name in answers.column_names}
-    return number, ship(complete_rows(rows, columns), job.work)
+    return number, ship(complete_rows(rows, columns, job.columns), job.work)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 # A composite key holds the group's code above and the time below this bit: 34 years of ms, and 2^23 groups a partition.
 _TIME_BITS = 40
@@ -54,18 +55,18 @@ def count_as_of(
         see_all: Count all history rows of the group, whatever their time.
     """
     n = len(group)
-    _, code = np.unique(group, return_inverse=True)
-    if n and (code.max() >= 1 << (63 - _TIME_BITS) or timestamp.max() >= 1 << _TIME_BITS):
-        raise OverflowError(f"too many groups or too late a time for one partition. Received: {code.max() + 1} groups")
-    # All in the order of group and time: then every search below asks in ascending order, which memory caches like. The order
-    # within a moment is of no matter, as nobody sees a part of it.
-    order = np.argsort((code.astype(np.int64) << _TIME_BITS) + timestamp)
-    code, time = code[order].astype(np.int64), timestamp[order]
-    base = code << _TIME_BITS
-    history = np.flatnonzero(is_history[order])
-    moments = base[history] + time[history]
-    first = np.searchsorted(moments, base)
-    end = np.searchsorted(moments, base + (1 << _TIME_BITS) if see_all else base + np.maximum(time - delay_ms, 0))
+    code, distinct = pd.factorize(group)  # by hashing, a fraction of what sorting in np.unique takes
+    if n and (len(distinct) > 1 << (63 - _TIME_BITS) or timestamp.max() >= 1 << _TIME_BITS):
+        raise OverflowError(f"too many groups or too late a time for one partition. Received: {len(distinct)} groups")
+    # All in the order of group and time. The order within a moment is of no matter, as nobody sees a part of it.
+    keys = (code << _TIME_BITS) + timestamp
+    order = np.argsort(keys)
+    keys, code = keys[order], code[order]
+    history = is_history[order]
+    before = np.concatenate([[0], np.cumsum(history)])  # history rows before each place
+    starts = np.flatnonzero(np.diff(code, prepend=-1))  # of the groups, in order of code
+    first = before[starts][code]
+    end = before[np.append(starts[1:], n)][code] if see_all else before[_places_of(keys, delay_ms)]
     history_rows = order[history]
 
     def total(values: np.ndarray) -> np.ndarray:
@@ -89,14 +90,23 @@ def _put_back(values: np.ndarray, order: np.ndarray) -> np.ndarray:
     return back
 
 
+def _places_of(keys: np.ndarray, delay_ms: int) -> np.ndarray:
+    """The first place whose key is not below each key's less the delay, but of the same group, (n,); keys are ascending."""
+    if delay_ms:
+        start = keys & ~((1 << _TIME_BITS) - 1)
+        return np.searchsorted(keys, np.maximum(keys - delay_ms, start))
+    new = np.diff(keys, prepend=-1) != 0
+    return np.flatnonzero(new)[np.cumsum(new) - 1]
+
+
 def _is_first(group: np.ndarray, ad: np.ndarray) -> np.ndarray:
     """1 for the first row of each (group, ad), else 0. (n,) each; groups are below 2^23, ads below 2^32."""
     pair = (group << _AD_BITS) + ad
-    order = np.argsort(pair, kind="stable")  # of one pair, the first in time stays first
-    new = np.ones(len(order), np.int64)
-    new[1:] = np.diff(pair[order]) != 0
-    first = np.empty(len(order), np.int64)
-    first[order] = new
+    order = np.argsort(pair)
+    starts = np.flatnonzero(np.diff(pair[order], prepend=-1))
+    first = np.zeros(len(order), np.int64)
+    if len(order):
+        first[np.minimum.reduceat(order, starts)] = 1
     return first
 
 

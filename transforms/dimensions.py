@@ -10,6 +10,8 @@ from transforms.parse import LINE, Reject, empty_table
 from transforms.sources import Source
 
 _DENSE, _DENSE_LEAST = 32, 1 << 20
+_ID_BITS = 32
+"""Ids are below 2 to this."""
 
 
 class IdIndex:
@@ -74,17 +76,25 @@ def drop_repeated(rows: pa.Table, keys: tuple[str, ...], table: str) -> tuple[pa
         keys: Its columns that together must be unique.
         table: Role of the table, for the rejects.
     """
-    codes = {key: _codes(rows[key]) for key in keys}
-    order = np.lexsort([rows[LINE].to_numpy(), *(codes[key] for key in reversed(keys))])
-    ordered = [codes[key][order] for key in keys]
-    repeated = np.zeros(rows.num_rows, bool)
-    if rows.num_rows:
-        repeated[order[1:]] = np.logical_and.reduce([column[1:] == column[:-1] for column in ordered])
-    if not repeated.any():
+    codes = [_codes(rows[key]) for key in keys]
+    if not _repeats(codes):
         return rows, []
+    order = np.lexsort([rows[LINE].to_numpy(), *reversed(codes)])
+    ordered = [column[order] for column in codes]
+    repeated = np.zeros(rows.num_rows, bool)
+    repeated[order[1:]] = np.logical_and.reduce([column[1:] == column[:-1] for column in ordered])
     bad = rows.filter(pa.array(repeated)).select([*keys, LINE]).to_pylist()
     rejects = [Reject(table, row[LINE], "repeats " + " ".join(f"{key} {row[key]}" for key in keys)) for row in bad]
     return rows.filter(pa.array(~repeated)), rejects
+
+
+def _repeats(codes: list[np.ndarray]) -> bool:
+    """Whether any row equals another in all columns, of non-negative integers below 2^31, of which there are at most two."""
+    packed = codes[0].astype(np.int64)
+    for column in codes[1:]:
+        packed = (packed << _ID_BITS) + column
+    packed.sort()  # takes a tenth of what the order of several columns does, and most tables repeat nothing
+    return bool((packed[1:] == packed[:-1]).any())
 
 
 def _codes(column: pa.ChunkedArray) -> np.ndarray:

@@ -27,7 +27,9 @@ def join_displays(clicks: pa.Table, events: pa.Table, *, labelled: bool) -> tupl
     events, rejects = drop_repeated(events, ("display_id",), "events")
     clicks, repeated = drop_repeated(clicks, ("display_id", "ad_id"), role)
     rejects += repeated
-    clicks = clicks.take(pa.array(np.lexsort([clicks["ad_id"].to_numpy(), clicks["display_id"].to_numpy()])))
+    # Sorting by one integer costs a fraction of np.lexsort by two; ids are below 2^31.
+    display_and_ad = (clicks["display_id"].to_numpy().astype(np.int64) << 32) + clicks["ad_id"].to_numpy()
+    clicks = clicks.take(pa.array(np.argsort(display_and_ad)))
     display, first, ads = np.unique(clicks["display_id"].to_numpy(), return_index=True, return_counts=True)
 
     events = events.sort_by("display_id").combine_chunks()

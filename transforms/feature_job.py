@@ -1,6 +1,7 @@
 """Plans a run of feature engineering: finds the files, reads the small tables, decides how many parts the work is cut into."""
 
 import logging
+from collections.abc import Collection
 
 from apache_beam.io.filesystems import FileSystems
 
@@ -11,6 +12,7 @@ from transforms.compute_features import FeatureJob
 from transforms.dimensions import drop_repeated, load_table, save
 from transforms.parse import Reject
 from transforms.sources import Source, find_sources, missing_features
+from transforms.wanted import all_columns, optional_tables
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ def plan(
     split: SplitConfig | None,
     *,
     with_test: bool = False,
+    columns: Collection[str] | None = None,
 ) -> tuple[FeatureJob, list[Reject], list[tuple[str, int]]]:
     """Prepares a job.
 
@@ -50,6 +53,7 @@ def plan(
         dataset: The log's description.
         ingest, features, split: Configuration; see `FeatureJob`.
         with_test: Whether the displays of clicks_test are computed, too.
+        columns: Names of columns of the feature table; only these are computed, from the tables that they need. All unless given.
 
     Returns:
         The job, and the bad rows and counts of the tables read here.
@@ -58,9 +62,15 @@ def plan(
         InputDataError: A table is missing or unusable.
     """
     sources = find_sources(data, dataset, need=("clicks_test",) if with_test else ())
+    wanted = all_columns() if columns is None else frozenset(columns)
+    needed = {"clicks_train", "clicks_test", "events", "promoted_content"} | optional_tables(wanted)
     for role, names in missing_features(sources).items():
+        names = tuple(name for name in names if name in wanted)
+        if not names:
+            continue
         shown = ", ".join(names[:_SHOWN_NAMES]) + (", ..." if len(names) > _SHOWN_NAMES else "")
         _log.warning("table %s is absent: its %d features are missing (%s)", role, len(names), shown)
+    sources = {role: source for role, source in sources.items() if role in needed}
     if features.history == "all":
         _log.warning(_FUTURE)
     rejects: list[Reject] = []
@@ -93,6 +103,7 @@ def plan(
         features=features,
         split=split,
         with_test=with_test,
+        columns=wanted,
     )
     return job, rejects, counts
 

@@ -1,8 +1,9 @@
 """What the click history adds to a row: as-of CTR features and the popularity baseline's score."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -13,13 +14,11 @@ from transforms.base_rows import SPLIT
 from transforms.ctr import count_as_of, rate, rate_confidence
 from transforms.partition import mix, partition_of, scatter
 from transforms.split import TRAIN
-
-POPULARITY_GROUP = "pop_ad_id"
-"""The CTR group by which the popularity baseline ranks."""
+from transforms.wanted import POPULARITY_GROUP, ctr_groups, with_confidence
 
 
 def history_requests(
-    rows: pa.Table, home: int, partitions: int, aspects: dict[str, DocumentAspects]
+    rows: pa.Table, home: int, partitions: int, aspects: dict[str, DocumentAspects], wanted: Collection[str]
 ) -> Iterator[tuple[tuple[int, int], pa.Table]]:
     """Splits off, for every CTR group, what its counting needs, by the partition of the group's key.
 
@@ -28,6 +27,7 @@ def history_requests(
         home: Its number, to which the counts must return.
         partitions: How many partitions the keys of one group have.
         aspects: By aspect name; a group of an absent one asks nothing.
+        wanted: The columns to compute; a group that gives none of them asks nothing.
 
     Yields:
         ((index of the CTR group, partition of the key), one row for each key that a row has: `home`, `row`, `key`,
@@ -46,7 +46,7 @@ def history_requests(
         }
     )
     document_rows = {name: table.rows_of(rows["doc_id"].combine_chunks()) for name, table in aspects.items()}
-    for index, group in enumerate(CTR_GROUPS):
+    for index, group in ctr_groups(wanted):
         if group.aspect and group.aspect not in aspects:
             continue
         key, country, valid = _key(rows, group.key)
@@ -106,7 +106,9 @@ def min_views(group: CtrGroup, features: FeaturesConfig) -> int:
     return features.ctr_min_views.get(group.feature, group.min_views)
 
 
-def history_columns(rows: pa.Table, answers: pa.Table | None, features: FeaturesConfig) -> dict[str, pa.Array]:
+def history_columns(
+    rows: pa.Table, answers: pa.Table | None, features: FeaturesConfig, wanted: Collection[str]
+) -> dict[str, pa.Array]:
     """Builds the CTR features and the popularity score.
 
     Over several aspects of the ad's document with rates r_i and weights w_i (confidence in the rate, times the aspect's mean
@@ -116,11 +118,12 @@ def history_columns(rows: pa.Table, answers: pa.Table | None, features: Features
     Args:
         rows: Base rows of one partition.
         answers: The answers to its requests; None if there were none.
+        wanted: The columns to compute.
     """
     n = rows.num_rows
     columns: dict[str, pa.Array] = {}
     clicks, views = np.zeros(n, np.int64), np.zeros(n, np.int64)
-    for index, group in enumerate(CTR_GROUPS):
+    for index, group in ctr_groups(wanted):
         mine = answers.filter(pc.equal(answers["group"], pa.scalar(index, pa.int8()))) if answers is not None else None
         if mine is not None and group.feature == POPULARITY_GROUP:
             at = mine["row"].to_numpy()
@@ -147,11 +150,8 @@ def _group_columns(group: CtrGroup, answers: pa.Table | None, n: int) -> dict[st
         confidence[at] = np.maximum.reduceat(weights, start)
         views[at] = answers["views"].to_numpy()[order][start]
         missing[at] = False
-    columns = {
-        group.feature: pa.array(value.astype(np.float32), mask=missing),
-        f"{group.feature}_conf": pa.array(confidence.astype(np.float32), mask=missing),
-        f"{group.feature}_conf_multipl": pa.array((value * confidence).astype(np.float32), mask=missing),
-    }
+    arrays = (pa.array(values.astype(np.float32), mask=missing) for values in (value, confidence, value * confidence))
+    columns = dict(zip(with_confidence(group.feature), arrays, strict=True))
     if group.views_feature:
         columns[group.views_feature] = pa.array(views, mask=missing)
     return columns
@@ -164,10 +164,10 @@ def _group_numbers(*keys: np.ndarray) -> np.ndarray:
     for i, key in enumerate(varying):
         if len(varying) == 1:
             return key.astype(np.int64)
-        _, code = np.unique(key, return_inverse=True)
+        code, distinct = pd.factorize(key)
         if i > 1:  # so that the product below stays far from 2^63
-            _, numbers = np.unique(numbers, return_inverse=True)
-        numbers = numbers * (int(code.max()) + 1) + code
+            numbers, _ = pd.factorize(numbers)
+        numbers = numbers * len(distinct) + code
     return numbers
 
 

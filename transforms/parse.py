@@ -62,7 +62,6 @@ def parse(data: bytes, table: Table, header: tuple[str, ...], first_line: int, p
         InputDataError: More than `_HOPELESS_ROWS` rows and a twentieth of the block are bad: a wrong file, not a few bad rows.
     """
     rejects: list[Reject] = []
-    budget = max(_HOPELESS_ROWS, data.count(b"\n") // 20)
     tables: list[pa.Table] = []
     pending = [(data, first_line)]
     while pending:
@@ -79,7 +78,7 @@ def parse(data: bytes, table: Table, header: tuple[str, ...], first_line: int, p
             pending += [(lines[middle:], line + lines.count(b"\n", 0, middle)), (lines[:middle], line)]
         else:
             rejects.append(Reject(table.role, line, _diagnose(lines, table, header), _shown(lines)))
-        if len(rejects) > budget:
+        if len(rejects) > _HOPELESS_ROWS and len(rejects) > data.count(b"\n") // 20:
             first = min(rejects, key=lambda reject: reject.line)
             line = first.line % LINES_PER_FILE
             raise InputDataError(f"{path} line {line}: {first.reason}; and {len(rejects) - 1} more bad rows close by")
@@ -123,7 +122,7 @@ def _check_values(rows: pa.Table, table: Table) -> tuple[pa.Table, list[Reject]]
         checks: list[tuple[pa.ChunkedArray, str | None]] = []
         if not column.nullable and values.null_count:
             checks.append((pc.is_null(values), None))
-        if column.minimum is not None or column.maximum is not None:
+        if (column.minimum is not None or column.maximum is not None) and not _all_inside(values, column):
             checks.append((_outside(values, column), _range(column)))
         for mask, reason in checks:
             for i in np.flatnonzero(mask.to_numpy(zero_copy_only=False) & good).tolist():
@@ -131,6 +130,16 @@ def _check_values(rows: pa.Table, table: Table) -> tuple[pa.Table, list[Reject]]
                 rejects.append(Reject(table.role, rows[LINE][i].as_py(), what))
                 good[i] = False
     return (rows if good.all() else rows.filter(pa.array(good))), rejects
+
+
+def _all_inside(values: pa.ChunkedArray, column: Column) -> bool:
+    """Whether no number is outside, told in one pass; not told of floats, of which some may be no number."""
+    if not pa.types.is_integer(values.type):
+        return False
+    least, most = pc.min_max(values).as_py().values()
+    if least is None:
+        return True
+    return (column.minimum is None or least >= column.minimum) and (column.maximum is None or most <= column.maximum)
 
 
 def _outside(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:

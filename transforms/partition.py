@@ -47,14 +47,15 @@ def scatter(rows: pa.Table, numbers: np.ndarray) -> Iterator[tuple[int, pa.Table
 
     Args:
         rows: n rows.
-        numbers: (n,) int64.
+        numbers: (n,) non-negative integers.
     """
     if not len(numbers):
         return
     if (numbers == numbers[0]).all():
         yield int(numbers[0]), rows
         return
-    order = np.argsort(numbers, kind="stable")
+    # numpy sorts short integers stably by radix, long ones by merging.
+    order = np.argsort(numbers.astype(np.uint16) if numbers.max() < 1 << 16 else numbers, kind="stable")
     ordered = numbers[order]
     rows = rows.take(pa.array(order))
     cuts = np.flatnonzero(np.diff(ordered)) + 1

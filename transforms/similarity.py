@@ -5,6 +5,7 @@ import pyarrow as pa
 from scipy import sparse
 
 from transforms.aspects import NO_DOCUMENT, DocumentAspects, explode
+from transforms.wanted import with_confidence
 
 
 def similarities(
@@ -51,11 +52,8 @@ def similarities(
 
 def similarity_columns(stem: str, value: np.ndarray, confidence: np.ndarray, missing: np.ndarray) -> dict[str, pa.Array]:
     """The three columns of a similarity."""
-    return {
-        stem: pa.array(value, mask=missing),
-        f"{stem}_conf": pa.array(confidence, mask=missing),
-        f"{stem}_conf_multipl": pa.array(value * confidence, mask=missing),
-    }
+    arrays = (pa.array(values, mask=missing) for values in (value, confidence, value * confidence))
+    return dict(zip(with_confidence(stem), arrays, strict=True))
 
 
 def _row_sums(matrix: sparse.csr_matrix, values: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import binascii
 import itertools
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from schemas.features import ASPECTS
 from transforms.aspects import DocumentAspects, ranges
 from transforms.partition import mix
 from transforms.similarity import similarities, similarity_columns
+from transforms.wanted import with_confidence
 
 NO_VIEWS = pa.schema(
     {
@@ -26,7 +28,12 @@ NO_VIEWS = pa.schema(
 ).empty_table()
 """Page views as `answer_requests` wants them, but none."""
 
+TRAFFIC_ONLY = ("platform", "geo_location", "traffic_source")
+"""Columns of page views that only `traffic_source` comes from."""
+
 _UUID_CHARS = 14
+_UPPER_CASE = 6
+"""The digits A to F."""
 _MAX_PAIRS = 4_000_000
 """Pairs of display and earlier view that are held at a time."""
 _TIME_BITS, _DOCUMENT_BITS = 40, 32
@@ -37,31 +44,47 @@ def user_number(uuid: pa.Array | pa.ChunkedArray) -> np.ndarray:
     """Maps users to integers, (n,) int64: 14 hexadecimal digits to their value, any other string to a 64-bit hash."""
     if isinstance(uuid, pa.ChunkedArray):
         uuid = uuid.combine_chunks()
+    numbers = _hex_numbers(uuid)
+    if numbers is not None:
+        return numbers
     encoded = uuid.dictionary_encode()
     texts = encoded.dictionary
-    numbers = np.empty(len(texts), np.uint64)
+    numbers = np.empty(len(texts), np.int64)
     is_hex = pc.match_substring_regex(texts, r"^[0-9a-f]{14}$").to_numpy(zero_copy_only=False)
     if is_hex.any():
-        seven = np.frombuffer(binascii.unhexlify(_text_of(texts.filter(pa.array(is_hex)))), np.uint8).reshape(-1, _UUID_CHARS // 2)
-        eight = np.zeros((len(seven), 8), np.uint8)
-        eight[:, 1:] = seven
-        numbers[is_hex] = eight.view(">u8").ravel()
-    if not is_hex.all():
-        other = np.array(texts.filter(pa.array(~is_hex)).to_pylist(), object)
-        numbers[~is_hex] = pd.util.hash_array(other) | np.uint64(1 << 63)  # apart from what 14 digits can reach
-    return numbers.view(np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
+        numbers[is_hex] = _hex_numbers(texts.filter(pa.array(is_hex)))
+    other = np.array(texts.filter(pa.array(~is_hex)).to_pylist(), object)
+    numbers[~is_hex] = (pd.util.hash_array(other) | np.uint64(1 << 63)).view(np.int64)  # apart from what 14 digits can reach
+    return numbers[encoded.indices.to_numpy(zero_copy_only=False)]
 
 
-def _text_of(texts: pa.StringArray) -> memoryview:
-    """The UTF-8 of all strings together, not copied; none is null."""
-    texts = texts.cast(pa.large_string())
+def _hex_numbers(texts: pa.StringArray) -> np.ndarray | None:
+    """The values of strings that are 14 lower-case hexadecimal digits each; None if any is not, or there are none."""
+    if not len(texts):
+        return None
     _, offsets, characters = texts.buffers()
-    ends = np.frombuffer(offsets, np.int64)
-    return memoryview(characters)[ends[texts.offset] : ends[texts.offset + len(texts)]]
+    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    if (np.diff(ends) != _UUID_CHARS).any():
+        return None
+    digits = memoryview(characters)[ends[0] : ends[-1]]
+    if (np.frombuffer(digits, np.uint8) - np.uint8(ord("A")) < _UPPER_CASE).any():
+        return None
+    try:
+        seven = binascii.unhexlify(digits)
+    except binascii.Error:
+        return None
+    # Each number is the eight bytes that end where its seven do, less the first of them.
+    eight = np.ndarray((len(texts),), ">u8", b"\0" + seven, strides=(_UUID_CHARS // 2,))
+    return (eight & np.uint64((1 << 4 * _UUID_CHARS) - 1)).view(np.int64)
 
 
 def answer_requests(
-    requests: pa.Table, views: pa.Table, aspects: dict[str, DocumentAspects], delay_ms: int, see_all: bool
+    requests: pa.Table,
+    views: pa.Table,
+    aspects: dict[str, DocumentAspects],
+    delay_ms: int,
+    see_all: bool,
+    wanted: Collection[str],
 ) -> pa.Table:
     """Computes the features of some users' rows.
 
@@ -72,10 +95,11 @@ def answer_requests(
         aspects: By aspect name; an absent one gives no columns.
         delay_ms: How much later than it happens a page view becomes known.
         see_all: Whether a row sees all views of the user, also later ones.
+        wanted: The columns to compute. Without `traffic_source`, views need not have `TRAFFIC_ONLY`, nor requests the event's.
 
     Returns:
-        `home`, `row`, `traffic_source`, `user_views`, `user_has_already_viewed_doc`, and for each aspect the similarity of the
-        user's views and the ad's document, its `_conf` and `_conf_multipl`.
+        `home`, `row`, and where wanted `traffic_source`, `user_views`, `user_has_already_viewed_doc`, and for each aspect the
+        similarity of the user's views and the ad's document, its `_conf` and `_conf_multipl`.
     """
     history = _History(views)
     _, first, display_of = np.unique(requests["display_id"].to_numpy(), return_index=True, return_inverse=True)
@@ -83,17 +107,20 @@ def answer_requests(
     timestamp = requests["timestamp"].to_numpy()[first]
     start, end = history.range_before(user, None if see_all else timestamp - delay_ms)  # (displays,)
     columns: dict[str, pa.Array] = {"home": requests["home"], "row": requests["row"]}
-    columns["traffic_source"] = history.traffic_source(requests.take(pa.array(first))).take(pa.array(display_of))
+    if "traffic_source" in wanted:
+        columns["traffic_source"] = history.traffic_source(requests.take(pa.array(first))).take(pa.array(display_of))
     columns["user_views"] = pa.array((end - start)[display_of])
 
     document = requests["doc_id"]
-    seen = history.first_view(requests["user"].to_numpy(), pc.fill_null(document, -1).to_numpy())
-    limit = np.iinfo(np.int64).max if see_all else requests["timestamp"].to_numpy() - delay_ms
-    columns["user_has_already_viewed_doc"] = pa.array((seen < limit).astype(np.int64), mask=document.is_null().to_numpy())
+    if "user_has_already_viewed_doc" in wanted:
+        seen = history.first_view(requests["user"].to_numpy(), pc.fill_null(document, -1).to_numpy())
+        limit = np.iinfo(np.int64).max if see_all else requests["timestamp"].to_numpy() - delay_ms
+        columns["user_has_already_viewed_doc"] = pa.array((seen < limit).astype(np.int64), mask=document.is_null().to_numpy())
     for aspect in ASPECTS:
-        if aspect.name in aspects:
+        stem = f"user_doc_ad_sim_{aspect.plural}"
+        if aspect.name in aspects and not set(wanted).isdisjoint(with_confidence(stem)):
             parts = _profile_similarities(history, start, end, display_of, document, aspects[aspect.name])
-            columns |= similarity_columns(f"user_doc_ad_sim_{aspect.plural}", *parts)
+            columns |= similarity_columns(stem, *parts)
     return pa.table(columns)
 
 
@@ -114,11 +141,7 @@ class _History:
         self._keys = keys[by_time]  # ascending; `place` is by user already
         self.document = document[order]
         self._views = views
-        pairs = (place << _DOCUMENT_BITS) + self.document
-        by_pair = np.argsort(pairs)
-        self._pairs, first = np.unique(pairs[by_pair], return_index=True)
-        time = timestamp[order][by_pair]
-        self._first_time = np.minimum.reduceat(time, first) if len(time) else time
+        self._place, self._time = place, timestamp[order]
 
     def range_before(self, user: np.ndarray, before: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Returns where each user's views start, and where those at or after `before` do (None: where the user's views end)."""
@@ -136,11 +159,15 @@ class _History:
         never = np.full(len(user), np.iinfo(np.int64).max)
         if not len(self._users):
             return never
+        views = (self._place << _DOCUMENT_BITS) + self.document
+        by_pair = np.argsort(views)
+        pairs, first = np.unique(views[by_pair], return_index=True)
+        first_time = np.minimum.reduceat(self._time[by_pair], first)
         place = np.minimum(np.searchsorted(self._users, user), len(self._users) - 1)
         wanted = (place << _DOCUMENT_BITS) + document
-        at = np.minimum(np.searchsorted(self._pairs, wanted), len(self._pairs) - 1)
-        found = (self._pairs[at] == wanted) & (self._users[place] == user) & (document >= 0)
-        return np.where(found, self._first_time[at], never)
+        at = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
+        found = (pairs[at] == wanted) & (self._users[place] == user) & (document >= 0)
+        return np.where(found, first_time[at], never)
 
     def traffic_source(self, displays: pa.Table) -> pa.Array:
         """Returns the source of the latest view that matches each display in user, document, platform and place, at or before it.
@@ -189,7 +216,7 @@ def _profile_similarities(
     aspects: DocumentAspects,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Similarities of what was viewed in [start, end) before each display and the ad's document, row by row."""
-    viewed = aspects.rows_of(pa.array(history.document))
+    viewed = aspects.rows_of(pa.array(history.document)) % aspects.confidence.shape[0]
     row = aspects.rows_of(document.combine_chunks() if isinstance(document, pa.ChunkedArray) else document)
     value = np.zeros(len(display_of), np.float32)
     confidence = np.zeros(len(display_of), np.float32)
@@ -200,10 +227,9 @@ def _profile_similarities(
     for low, high in itertools.pairwise(cuts):
         if low >= high:
             continue
-        place, at = ranges(start[low:high], (end - start)[low:high])
-        counts = sparse.csr_matrix(
-            (np.ones(len(at)), (place, viewed[at] % aspects.confidence.shape[0])), shape=(high - low, aspects.confidence.shape[0])
-        )
+        _, at = ranges(start[low:high], (end - start)[low:high])
+        ends = np.concatenate([[0], np.cumsum((end - start)[low:high])])
+        counts = sparse.csr_matrix((np.ones(len(at)), viewed[at], ends), shape=(high - low, aspects.confidence.shape[0]))
         profiles = (counts @ aspects.confidence).tocsr()
         profiles.sort_indices()
         rows = order[np.searchsorted(display_of[order], low) : np.searchsorted(display_of[order], high)]

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from benchmarks import feature_rows
 from benchmarks.agreement import disagreements
-from benchmarks.features import BY_HAND, OURS, OURS_WHOLE, BenchmarkError, Measured, measure
+from benchmarks.features import BY_HAND, OURS, OURS_WHOLE, OURS_ZIPPED, BenchmarkError, Measured, measure
 from pipeline.cli import app
 from transforms.dimensions import save
 
@@ -18,7 +18,7 @@ def test_every_contender_is_measured_and_agrees():
     outcome = CliRunner().invoke(app, ["bench", "features", "--page-views", "2000", "--json"])
     assert outcome.exit_code == 0, outcome.output
     results = json.loads(outcome.stdout)["results"]
-    assert [result["contender"] for result in results] == [OURS, *BY_HAND, OURS_WHOLE]
+    assert [result["contender"] for result in results] == [OURS, *BY_HAND, OURS_WHOLE, OURS_ZIPPED]
     for result in results:
         assert tuple(result) == Measured._fields
         assert (result["page_views"], result["displays"]) == (2000, 100)

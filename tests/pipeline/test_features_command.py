@@ -10,9 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from pyarrow import parquet
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from pipeline.synth import generate
 from schemas.config import FeaturesConfig, SplitConfig
+from schemas.errors import ConfigError
 from schemas.features import columns
 from tests.faults.command import check_failed, check_good, clickrank, command, environment
 from tests.tables import write_log, write_table
@@ -69,6 +72,29 @@ def test_the_files_hold_the_rows_of_the_pipelines_feature_engineering(log, tmp_p
     assert "peak memory" in done.stderr
     assert "THEIR OWN LABEL" not in done.stderr
     assert len(done.stderr.splitlines()) == 4  # the libraries' own messages are hidden
+
+
+def test_only_the_columns_asked_for_are_made(log, tmp_path):
+    out = tmp_path / "out"
+    check_good(clickrank("features", log, out, "--column", "user_views", "--column", "pop_ad_id"))
+    found = pa.concat_tables([read(out, "train"), read(out, "eval")]).sort_by([("display_id", "ascending"), ("ad_id", "ascending")])
+    expected, _, _ = compute(log, tmp_path / "work", SplitConfig())
+    kept = pc.is_in(expected[SPLIT], pa.array([TRAIN, EVAL]))
+    names = ["display_id", "label", "user_views", "ad_id", "pop_ad_id"]
+    assert found.equals(expected.filter(kept).select(names))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--column", "pop_ad"), "did you mean pop_ad_id? Received: pop_ad"),
+        (("--column", "pop_ad_id", "--audit"), "the audit needs all columns: leave out --audit or --column. Received: pop_ad_id"),
+    ],
+)
+def test_columns_that_cannot_be_made_are_refused_before_any_work(tmp_path, arguments, message):
+    done = CliRunner().invoke(app, ["features", str(tmp_path), str(tmp_path / "out"), *arguments])
+    assert isinstance(done.exception, ConfigError)
+    assert message in str(done.exception)
 
 
 def test_a_result_is_never_overwritten_and_an_empty_folder_is_filled(tmp_path):

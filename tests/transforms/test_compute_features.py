@@ -26,11 +26,12 @@ def _save_rows(element, folder):
     save(receive(element[1]), f"{folder}/rows-{element[0]:03d}.arrow")
 
 
-def compute(data, work, split=None, features=None, with_test=False, block_bytes=1 << 20, partitions=None):
+def compute(data, work, split=None, features=None, with_test=False, block_bytes=1 << 20, partitions=None, columns=None):
     """Returns (rows by display_id and ad_id, rejects, counts)."""
     work.mkdir()
     ingest = IngestConfig(block_bytes=block_bytes)
-    job, rejects, counts = plan(str(data), str(work), OUTBRAIN, ingest, features or FeaturesConfig(), split, with_test=with_test)
+    features = features or FeaturesConfig()
+    job, rejects, counts = plan(str(data), str(work), OUTBRAIN, ingest, features, split, with_test=with_test, columns=columns)
     if partitions:
         job = job.__class__(**{**job.__dict__, "partitions": partitions})
     with beam.Pipeline(runner=LOCAL_BEAM_RUNNER) as pipeline:

@@ -331,7 +331,7 @@ def test_two_workers_equal_one(make_fn_args, tmp_path, monkeypatch, losses):
     for one, two in zip(*records, strict=True):
         assert one["step"] == two["step"]
         for key in ("train_loss", "map_at_12", "ndcg_at_12", "log_loss", "auc", "calibration"):
-            assert two[key] == pytest.approx(one[key], abs=1e-6)
+            assert two[key] == pytest.approx(one[key], abs=1e-4 if key == "auc" else 1e-6)  # the AUC is over bins
     assert (tmp_path / "multi_worker" / "run" / "workers" / "worker-1.log").exists()
 
 
