@@ -142,6 +142,12 @@ class ModelConfig(_Section):
         0.999, description="Share of the moving averages of batch normalization that a step keeps."
     )
     max_embedding_dim: PositiveInt | None = Field(None, description="Upper bound on the width of every embedding.")
+    crosses: tuple[tuple[str, str], ...] = Field(
+        (),
+        description="Pairs of ids or indicators whose combinations get a weight each in the wide part, e.g. "
+        "[[ad_advertiser, event_platform]].",
+    )
+    cross_buckets: PositiveInt = Field(100_000, description="Buckets of each cross.")
     custom: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")] | None = Field(
         None, description="kind=custom: package.module:function; function(features, config) returns a tf_keras.Model."
     )
@@ -162,11 +168,24 @@ class ModelConfig(_Section):
             "batch_norm": networks,
             "input_batch_norm": networks,
             "batch_norm_momentum": networks,
+            "crosses": {"wide_deep", "wide", "custom"},
+            "cross_buckets": {"wide_deep", "wide", "custom"},
             "custom": {"custom"},
         }
         for key, kinds in users.items():
             if self.kind not in kinds and getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"{key} is set, but kind {self.kind!r} does not use it; these do: {', '.join(sorted(kinds))}")
+        return self
+
+    @model_validator(mode="after")
+    def _known_crosses(self) -> "ModelConfig":
+        single = {f.name for f in features.FEATURES if f.kind in ("id", "indicator")}
+        for pair in self.crosses:
+            wrong = [name for name in pair if name not in single]
+            if wrong or pair[0] == pair[1]:
+                raise ValueError(f"crosses: a cross is of two different ids or indicators. Received: {', '.join(pair)}")
+        if len({frozenset(pair) for pair in self.crosses}) != len(self.crosses):
+            raise ValueError("crosses: a pair is there twice")
         return self
 
     @model_validator(mode="after")
@@ -464,6 +483,14 @@ class Config(_Section):
     push: PushConfig = PushConfig()
     audit: AuditConfig = AuditConfig()
     beam: BeamConfig = BeamConfig()
+
+    @model_validator(mode="after")
+    def _crosses_are_inputs(self) -> "Config":
+        seen = {f.name for f in features.model_inputs(add=self.encoding.add, drop=self.encoding.drop) if f.wide}
+        missing = sorted({name for pair in self.model.crosses for name in pair} - seen)
+        if missing:
+            raise ValueError(f"model.crosses: the wide part does not see {', '.join(missing)}; encoding.add can switch it on")
+        return self
 
     @model_validator(mode="after")
     def _batches(self) -> "Config":

@@ -10,36 +10,75 @@ from components.trainer.scorers.contract import Scorer
 from components.trainer.scorers.inputs import Embeddings, numbers, present, width
 from components.trainer.scorers.tower import Group, Tower
 from schemas.config import ModelConfig
-from schemas.features import Feature
+from schemas.features import MISSING_ID, Feature
+
+_MULTIPLIER, _MODULUS = 2_654_435_761, (1 << 31) - 1
+"""2^32 by the golden ratio; a prime, so that all of a number decides its bucket."""
 
 
 class Wide(tf_keras.layers.Layer):
-    """The linear part: one weight a bucket (summed over a multi-hot's values), one a number, and a bias, all zero at first."""
+    """The linear part: one weight a bucket (summed over a multi-hot's values), one a bucket of each cross, one a number, a bias;
+    all zero at first.
 
-    def __init__(self, features: Sequence[Feature], name: str = "wide"):
+    Args:
+        features: What it sees.
+        crosses: Names of two single-valued features each. A cross is present where both are; see `cross`.
+        cross_buckets: Buckets of each cross.
+    """
+
+    def __init__(
+        self, features: Sequence[Feature], crosses: Sequence[tuple[str, str]] = (), cross_buckets: int = 1, name: str = "wide"
+    ):
         super().__init__(name=name)
+        by_name = {f.name: f for f in features}
         self._categorical = [f for f in features if f.kind != "numeric"]
         self._numeric = [f for f in features if f.kind == "numeric"]
+        self._crosses = [(by_name[one], by_name[other]) for one, other in crosses]
+        self._cross_buckets = cross_buckets
 
     def build(self, input_shape: object) -> None:
         self.bias = self.add_weight("bias", (), initializer="zeros")
         self.tables = {f.name: self.add_weight(f.name, (f.buckets, 1), initializer="zeros") for f in self._categorical}
+        self.cross_tables = {
+            name: self.add_weight(name, (self._cross_buckets, 1), initializer="zeros") for name in map(_cross_name, self._crosses)
+        }
         if self._numeric:
             self.numeric = self.add_weight("numeric", (len(self._numeric),), initializer="zeros")
         super().build(input_shape)
 
     def call(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns the logit (n,)."""
+        # Each feature's table with its values, and so each cross's.
+        slots = [(self.tables[f.name], _as_columns(inputs[f.name])) for f in self._categorical]
+        slots += [
+            (self.cross_tables[_cross_name(pair)], _as_columns(cross(*pair, inputs, self._cross_buckets))) for pair in self._crosses
+        ]
         terms = []
-        if self._categorical:
-            # Slots are the values of all features side by side: (n, slots).
-            ids = tf.concat([_as_columns(inputs[f.name]) for f in self._categorical], axis=1)
-            slots = tf.split(tf.maximum(ids, 0), [f.hotness for f in self._categorical], axis=1)
-            weights = [gather_rows(self.tables[f.name], own)[:, :, 0] for f, own in zip(self._categorical, slots, strict=True)]
-            terms.append(tf.reduce_sum(tf.concat(weights, axis=1) * present(ids), axis=1))
+        if slots:
+            # Masked all at once: (n, slots).
+            weights = tf.concat([gather_rows(table, tf.maximum(ids, 0))[:, :, 0] for table, ids in slots], axis=1)
+            there = tf.concat([tf.cast(ids, tf.int32) for _, ids in slots], axis=1)
+            terms.append(tf.reduce_sum(weights * present(there), axis=1))
         if self._numeric:
             terms.append(tf.linalg.matvec(numbers(inputs, self._numeric), self.numeric))
         return self.bias + tf.add_n(terms)
+
+
+def cross(one: Feature, other: Feature, inputs: Mapping[str, tf.Tensor], buckets: int) -> tf.Tensor:
+    """Returns the bucket of each row's combination of two features, int64 (n,), `MISSING_ID` unless both are there.
+
+    The number of a combination is unique; if there are more of them than buckets, it is hashed by multiplication (Knuth 1998, The
+    Art of Computer Programming 3, 6.4).
+    """
+    first, second = (tf.cast(inputs[f.name], tf.int64) for f in (one, other))
+    number = first * other.buckets + second
+    if one.buckets * other.buckets > buckets:
+        number = number % _MODULUS * _MULTIPLIER % _MODULUS % buckets
+    return tf.where((first >= 0) & (second >= 0), number, tf.constant(MISSING_ID, tf.int64))
+
+
+def _cross_name(pair: tuple[Feature, Feature]) -> str:
+    return f"{pair[0].name}_x_{pair[1].name}"
 
 
 def _as_columns(ids: tf.Tensor) -> tf.Tensor:
@@ -97,7 +136,7 @@ class WideDeep(Scorer):
         jit_compile: bool = False,
     ):
         super().__init__(features)
-        self.wide = None if config.kind == "deep" else Wide([f for f in features if f.wide])
+        self.wide = None if config.kind == "deep" else Wide([f for f in features if f.wide], config.crosses, config.cross_buckets)
         self.deep = None
         if config.kind != "wide":
             self.deep = Deep([f for f in features if f.deep], config, seed, compute_dtype, jit_compile)

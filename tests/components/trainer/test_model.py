@@ -1,14 +1,16 @@
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from components.trainer.model import build_model
+from components.trainer.scorers.wide_deep import Wide, cross
 from schemas import features
 from schemas.config import ModelConfig
 from schemas.features import Feature
-from tests.components.trainer.scorers_by_hand import AGE, FEATURES, THREE_ROWS, batch, randomize, randomized
+from tests.components.trainer.scorers_by_hand import AD, AGE, FEATURES, HOUR, THREE_ROWS, batch, randomize, randomized
 
 
 def test_wide_is_the_sum_of_its_weights():
@@ -21,6 +23,23 @@ def test_wide_is_the_sum_of_its_weights():
     inputs = batch(ad=[3, -1], topics=[[0, 2, 2], [1, -1, -1]], hour=[1, -1], age=[3.0, 0.0], ctr=[0.25, 1.0])
     expected = [0.5 + 4 + 10 + 30 + 30 + 200 - 3 + 0.5, 0.5 + 20 + 2.0]
     np.testing.assert_allclose(wide(inputs), expected, rtol=1e-6)
+
+
+def test_a_cross_has_a_weight_for_each_combination():
+    wide = Wide(FEATURES, [("ad", "hour")], cross_buckets=20)
+    wide(THREE_ROWS)
+    wide.cross_tables["ad_x_hour"].assign(np.arange(20, dtype=np.float32)[:, None])
+    inputs = batch(ad=[3, 3, -1, 2], topics=[[-1] * 3] * 4, hour=[1, -1, 1, 0], age=[0.0] * 4, ctr=[0.0] * 4)
+    np.testing.assert_allclose(wide(inputs), [3 * HOUR.buckets + 1, 0, 0, 2 * HOUR.buckets])
+
+
+def test_more_combinations_than_buckets_are_hashed_evenly():
+    big = replace(AD, buckets=100_000)
+    ads, hours = np.meshgrid(np.arange(50_000), np.arange(HOUR.buckets))
+    ids = cross(big, HOUR, {"ad": tf.constant(ads.ravel()), "hour": tf.constant(hours.ravel())}, 1000).numpy()
+    counts = np.bincount(ids, minlength=1000)
+    assert len(counts) == 1000
+    assert counts.std() < 3 * counts.mean() ** 0.5
 
 
 def test_deep_is_the_network_by_hand():
@@ -46,9 +65,10 @@ def test_a_missing_value_contributes_exactly_nothing(name):
     inputs = batch(ad=[1], topics=[[1, 2, 3]], hour=[2], age=[0.5], ctr=[0.1])
     inputs[name] = -tf.ones_like(inputs[name])
     before = model(inputs).numpy()
-    with tf.GradientTape() as tape:
-        logit = model(inputs)
     tables = [v for v in model.trainable_variables if f"/{name}:" in v.name]
+    with tf.GradientTape() as tape:
+        tape.watch(tables)
+        logit = model(inputs)
     gradients = [tf.convert_to_tensor(g).numpy() for g in tape.gradient(logit, tables)]
     assert len(tables) == (1 if name == "hour" else 2)
     assert not any(g.any() for g in gradients)

@@ -218,6 +218,7 @@ def traced_step(optimizer):
     @tf.function
     def step(ad, age):
         with tf.GradientTape() as tape:
+            tape.watch(model.trainable_variables)
             loss = tf.reduce_mean(model({"ad": ad, "age": age}, training=True) ** 2)
         optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables, strict=True))
 

@@ -170,6 +170,7 @@ def test_half_precision_is_near_single(kind, dtype):
     np.testing.assert_allclose(half(THREE_ROWS), single(THREE_ROWS), atol=0.02)
     assert (half(THREE_ROWS).numpy() != single(THREE_ROWS).numpy()).any()
     with tf.GradientTape() as tape:
+        tape.watch(half.trainable_variables)
         logit = half(THREE_ROWS, training=True)
     assert logit.dtype == tf.float32
     for gradient in tape.gradient(logit, half.trainable_variables):
@@ -181,6 +182,7 @@ def trained_logits_and_gradients(model):
     @tf.function
     def step():
         with tf.GradientTape() as tape:
+            tape.watch(model.trainable_variables)
             logit = model(THREE_ROWS, training=True, seed=SEED)
             loss = tf.reduce_sum(logit**2)
         return logit, [tf.convert_to_tensor(g) for g in tape.gradient(loss, model.trainable_variables)]
