@@ -214,8 +214,7 @@ def doctor(
     from pipeline.config import load_config
     from pipeline.doctor import examine
 
-    load_config(config or (), set_ or ())
-    checks = examine(root)
+    checks = examine(root, load_config(config or (), set_ or ()))
     sound = all(check.passed for check in checks)
     if as_json:
         typer.echo(json.dumps({"sound": sound, "checks": [check._asdict() for check in checks]}))

@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from schemas.config import Config
+
 _MIN_MEMORY_BYTES = 4 << 30
 _MIN_DISK_BYTES = 5 << 30
 _IMPORT = (
@@ -28,9 +30,9 @@ class Check(NamedTuple):
     found: str
 
 
-def examine(root: Path) -> list[Check]:
-    """Looks at the interpreter, the installed packages, memory, and the disk under `root`; takes half a minute of imports."""
-    return [_python(), _libc(), *_packages(), _memory(), _disk(root), _writable(root), _imports()]
+def examine(root: Path, config: Config) -> list[Check]:
+    """Looks at the interpreter, the installed packages, memory, the disk under `root`, and the model; takes half a minute of imports."""
+    return [_python(), _libc(), *_packages(), _memory(), _disk(root), _writable(root), _imports(), _model(config)]
 
 
 def _python() -> Check:
@@ -87,3 +89,13 @@ def _imports() -> Check:
     if done.returncode == 0:
         return Check("imports", True, f"TensorFlow {done.stdout} with tf_keras, TFX, TFMA and ML Metadata work together")
     return Check("imports", False, (done.stderr.strip().splitlines() or ["failed without a word"])[-1])
+
+
+def _model(config: Config) -> Check:
+    command = [sys.executable, "-m", "components.trainer.check"]
+    environment = {**os.environ, "TF_USE_LEGACY_KERAS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    given = config.model_dump_json()
+    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode == 0:
+        return Check("model", True, f"{config.model.kind} can be built" + (" and started" if config.trainer.warm_start else ""))
+    return Check("model", False, done.stdout or (done.stderr.strip().splitlines() or ["failed without a word"])[-1])

@@ -82,9 +82,12 @@ def _run_nodes(
     from_node: str | None,
 ) -> dict[str, Any]:
     # TensorFlow and TFX take seconds to import: after the checks that need neither, and behind the log.
+    from components.trainer.check import check_model, needs_check
     from pipeline import graph, results, runners, store
     from schemas import progress
 
+    if needs_check(config):
+        check_model(config)
     metadata = store.open_store(paths)
     store.tidy(metadata, paths)
     if from_node:

@@ -192,14 +192,19 @@ def warm_start(model: tf.Module, path: str, config: TrainerConfig) -> dict[str, 
         ConfigError: Path or map cannot be used, or the variables do not fit.
         InputDataError: What is at `path` is damaged.
     """
-    rules = _read_map(config.warm_start_map) if config.warm_start_map else ()
     source = read_variables(path)
-    variables = {name: Spec(tuple(v.shape), v.dtype.name) for name, v in named_variables(model).items()}
-    planned = plan(variables, source, rules, strict=config.warm_start_strict, reshape=config.warm_start_reshape)
+    planned = plan_for(model, source, config)
     apply(model, planned, source)
     done = report(planned)
     logger.info("warm start from %s: %s", source.path, ", ".join(f"{len(v)} {k}" for k, v in done.items() if k != "source" and v))
     return done
+
+
+def plan_for(model: tf.Module, source: Source, config: TrainerConfig) -> Plan:
+    """Makes the plan for a model that is there; see `warm_start`."""
+    rules = _read_map(config.warm_start_map) if config.warm_start_map else ()
+    variables = {name: Spec(tuple(v.shape), v.dtype.name) for name, v in named_variables(model).items()}
+    return plan(variables, source, rules, strict=config.warm_start_strict, reshape=config.warm_start_reshape)
 
 
 def _read_map(path: str) -> tuple[Rule, ...]:
