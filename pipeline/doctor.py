@@ -31,7 +31,7 @@ class Check(NamedTuple):
 
 
 def examine(root: Path, config: Config) -> list[Check]:
-    """Looks at the interpreter, the installed packages, memory, the disk under `root`, and the model; takes half a minute of imports."""
+    """Looks at the interpreter, packages, memory, the disk under `root`, and the model; takes half a minute of imports."""
     return [_python(), _libc(), *_packages(), _memory(), _disk(root), _writable(root), _imports(), _model(config)]
 
 
