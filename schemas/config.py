@@ -334,12 +334,14 @@ class LossConfig(_Section):
 class TrainerConfig(_Section):
     """Training."""
 
-    strategy: Literal["none", "mirrored", "multi_worker"] = Field(
+    strategy: Literal["none", "mirrored", "multi_worker", "parameter_server"] = Field(
         "none",
         description="none: one process, one device. mirrored: one process, all its GPUs. multi_worker: MultiWorkerMirroredStrategy "
-        "over `workers` local processes, or over the cluster that TF_CONFIG names.",
+        "over `workers` local processes, or over the cluster that TF_CONFIG names. parameter_server: asynchronous, experimental; "
+        "`workers` and `parameter_servers` local processes, or those that TF_CONFIG names.",
     )
-    workers: PositiveInt = Field(1, description="Processes under multi_worker.")
+    workers: PositiveInt = Field(1, description="Processes that train, under multi_worker and parameter_server.")
+    parameter_servers: PositiveInt = Field(1, description="Processes that hold the variables, under parameter_server.")
     start_timeout_s: PositiveInt = Field(300, description="Seconds that all workers together have to form the cluster.")
     max_restarts: Annotated[int, Field(ge=0)] = Field(3, description="How often local workers are started again when one is lost.")
     num_epochs: PositiveInt = Field(20, description="Passes over the train split.")
@@ -398,12 +400,31 @@ class TrainerConfig(_Section):
 
     @model_validator(mode="after")
     def _workers(self) -> "TrainerConfig":
-        if self.strategy != "multi_worker" and self.workers != 1:
+        if self.strategy not in ("multi_worker", "parameter_server") and self.workers != 1:
             raise ValueError(
                 f"workers is {self.workers}, but strategy {self.strategy!r} is one process; set trainer.strategy=multi_worker"
             )
         if self.global_batch_size is not None and self.batch_size_per_replica is not None:
             raise ValueError("global_batch_size and batch_size_per_replica are two ways to say one thing; give one")
+        return self
+
+    @property
+    def is_asynchronous(self) -> bool:
+        """Whether the workers' parts of a step are updates of their own, on parameter servers."""
+        return self.strategy == "parameter_server"
+
+    @model_validator(mode="after")
+    def _parameter_servers(self) -> "TrainerConfig":
+        if not self.is_asynchronous:
+            if self.parameter_servers != 1:
+                raise ValueError(f"parameter_servers is set, but strategy {self.strategy!r} has none")
+            return self
+        if self.precision == "float16":
+            raise ValueError("parameter_server: TensorFlow cannot scale the loss for float16 there; set precision=bfloat16")
+        if self.jit_compile:
+            raise ValueError(
+                "parameter_server: XLA compiles no layers whose variables are in another process; set jit_compile=false"
+            )
         return self
 
     @model_validator(mode="after")

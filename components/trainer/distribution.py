@@ -1,9 +1,16 @@
-"""Strategies whose replicas step together: one process, the devices of one process, or workers with one device each."""
+"""Strategies: one process, the devices of one process, workers with one device each that step together, or parameter servers."""
+
+import os
+import time
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from components.trainer.cluster import Cluster
 from schemas.errors import ConfigError
+
+_PROTOCOL = "grpc"
+_POLL_S = 0.2
 
 
 def local_strategy(name: str) -> tf.distribute.Strategy:
@@ -40,3 +47,38 @@ def leave_cluster(strategy: tf.distribute.Strategy) -> None:
         return strategy.run(lambda: tf.distribute.get_replica_context().all_reduce("SUM", tf.constant(1.0)))
 
     meet()
+
+
+def coordinate(cluster: Cluster) -> tf.distribute.ParameterServerStrategy:
+    """Connects the chief to all workers and parameter servers, waiting for them, and returns the strategy.
+
+    To be called before TensorFlow does anything else in this process, which needs no GPU.
+    """
+    _fail_as_callers_say()
+    tf.config.set_visible_devices([], "GPU")
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec(cluster.addresses()), rpc_layer=_PROTOCOL, task_type="chief", task_id=0
+    )
+    return tf.distribute.ParameterServerStrategy(resolver)
+
+
+def serve(cluster: Cluster, on_start: Callable[[], None], stop_requested: Callable[[], bool]) -> None:
+    """Does what the chief asks of this process, a worker or a parameter server, until `stop_requested`.
+
+    To be called before TensorFlow does anything else in this process. Of several GPUs a worker takes the one of its number: it is
+    one replica.
+    """
+    _fail_as_callers_say()
+    kind, index = cluster.task
+    gpus = tf.config.list_physical_devices("GPU")
+    tf.config.set_visible_devices([gpus[index % len(gpus)]] if gpus and kind == "worker" else [], "GPU")
+    server = tf.distribute.Server(tf.train.ClusterSpec(cluster.addresses()), kind, index, protocol=_PROTOCOL)
+    on_start()
+    # Not `server.join`, during which Python handles no signal; `server` ends with this function.
+    while server and not stop_requested():
+        time.sleep(_POLL_S)
+
+
+def _fail_as_callers_say() -> None:
+    """Lets calls to a process that is gone fail, or else they would wait for it for ever."""
+    os.environ.setdefault("GRPC_FAIL_FAST", "use_caller")

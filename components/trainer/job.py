@@ -10,6 +10,7 @@ import tensorflow as tf
 import tf_keras
 from pydantic import BaseModel, ConfigDict
 
+from components.trainer.asynchronous import make_asynchronous_step
 from components.trainer.checkpoints import Checkpoints
 from components.trainer.damage import explain
 from components.trainer.history import History, report_steps
@@ -29,7 +30,7 @@ from schemas.records import RecordLayout, record_layout
 logger = logging.getLogger(__name__)
 
 WARM_START_REPORT = "warm_start.json"
-_OPERATIONAL = ("strategy", "workers", "start_timeout_s", "max_restarts", "save_steps", "save_secs", "keep")
+_OPERATIONAL = ("start_timeout_s", "max_restarts", "parameter_servers", "save_steps", "save_secs", "keep")
 """Keys of the `trainer` section that do not change what is trained."""
 
 
@@ -87,7 +88,9 @@ class Job(BaseModel):
 
     def checkpoint_dir(self) -> str:
         """Returns this job's folder: the same job finds it again, whatever changed that does not change what is trained."""
-        trained = self.trainer.model_dump(mode="json", exclude=set(_OPERATIONAL))
+        # Replicas that step together train the same at any number of them; workers of parameter servers do not.
+        operational = _OPERATIONAL if self.trainer.is_asynchronous else (*_OPERATIONAL, "strategy", "workers")
+        trained = self.trainer.model_dump(mode="json", exclude=set(operational))
         data = [records.manifest.model_dump() for records in self.open()]
         sections = [section.model_dump(mode="json") for section in (self.encoding, self.model)]
         parts = [data, sections, trained, self.base_model, self.code]
@@ -125,7 +128,8 @@ def execute(
 ) -> Trained:
     """Trains the job's model as worker number `worker` of `workers`, from its newest checkpoint on if there is one.
 
-    Worker 0, the chief, alone writes and reports. The same job gives the same weights on CPU, stopped or not.
+    Worker 0, the chief, alone writes and reports. The same job gives the same weights on CPU, stopped or not, unless the strategy
+    is one of parameter servers: then this process is their chief, which hands the work to `workers` others.
 
     Raises:
         ConfigError: The job does not fit the records, or the records the strategy.
@@ -153,25 +157,24 @@ def _execute(
     # For what custom models draw; ours have seeds of their own. Not 0: with it, tf.data's shuffle fails on a seed in a tensor.
     tf_keras.utils.set_random_seed(config.seed + 1)
     tf.config.experimental.enable_tensor_float_32_execution(config.tf32)
-    replicas = strategy.num_replicas_in_sync
-    local = range(worker * (replicas // workers), (worker + 1) * (replicas // workers))
+    # The chief of parameter servers reads for all workers, and evaluates on its own.
+    asynchronous = config.is_asynchronous
+    replicas = workers if asynchronous else strategy.num_replicas_in_sync
+    each = replicas if asynchronous else replicas // workers
     batch_size = config.batch_size(replicas)
 
-    def readers(records: Records, **more: bool) -> list[Reader]:
+    def readers(records: Records, replicas: int, each: int, **more: bool) -> list[Reader]:
+        local = range(worker * each, (worker + 1) * each)
         return [Reader(records, batch_size, replica=replica, replicas=replicas, **more) for replica in local]
 
-    train_readers = readers(train, by_display=needs_displays(config.losses), shuffle=True)
-    steps = train_readers[0].steps_per_epoch
+    train_readers = readers(train, replicas, each, by_display=needs_displays(config.losses), shuffle=True)
+    eval_readers = readers(evaluation, *((1, 1) if asynchronous else (replicas, each)), by_display=True)
+    steps, updates = train_readers[0].steps_per_epoch, replicas if asynchronous else 1
     with strategy.scope():
         model = build_model(job.inputs(), job.model, config.seed, compute_dtype=config.precision, jit_compile=config.jit_compile)
         losses = LossMix(config.losses, config.loss_weights)
-        wide, deep = (make_optimizer(c, steps_per_epoch=steps) for c in (config.wide_optimizer, config.deep_optimizer))
+        wide, deep = (make_optimizer(c, steps, updates) for c in (config.wide_optimizer, config.deep_optimizer))
         parts = Parts(model, wide, deep, losses, float16=config.precision == "float16")
-        full_rows = min(batch_size, train.manifest.rows)
-        train_step = make_train_step(
-            parts, strategy, layout, full_rows=full_rows, seed=config.seed, clip_norm=config.gradient_clip_norm
-        )
-        evaluate = make_evaluate(model, strategy, layout, readers(evaluation, by_display=True))
         progress = Progress()
         folder = job.checkpoint_dir()
         checkpoints = Checkpoints(
@@ -187,7 +190,15 @@ def _execute(
             report = warm_start(model, source, config)
             if worker == 0:
                 _write_json(f"{job.run_dir}/{WARM_START_REPORT}", report)
-    _check_agreement(strategy, progress.step)
+    full_rows, seed, clip_norm = min(batch_size, train.manifest.rows), config.seed, config.gradient_clip_norm
+    if asynchronous:
+        train_step = make_asynchronous_step(
+            parts, strategy, layout, workers=workers, full_rows=full_rows, seed=seed, clip_norm=clip_norm
+        )
+    else:
+        train_step = make_train_step(parts, strategy, layout, full_rows=full_rows, seed=seed, clip_norm=clip_norm)
+        _check_agreement(strategy, progress.step)
+    evaluate = make_evaluate(model, tf.distribute.get_strategy() if asynchronous else strategy, layout, eval_readers)
     history = History(job.run_dir, progress.history) if worker == 0 else None
     try:
         fit(

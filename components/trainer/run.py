@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from components.trainer import worker
-from components.trainer.cluster import TF_CONFIG, Cluster, launch, launch_until_done, local_cluster, main_command, parse_tf_config
+from components.trainer.cluster import TF_CONFIG, Cluster, local_cluster, parse_tf_config
+from components.trainer.launch import launch, launch_until_done, main_command
 from schemas import interrupts
 from schemas.config import EncodingConfig, FeaturesConfig, ModelConfig, TrainerConfig
 from schemas.errors import ConfigError
@@ -38,10 +39,10 @@ BEST_EXPORT = "export/best"
 def run_fn(fn_args: "FnArgs") -> None:
     """Trains and exports a model, from the newest checkpoint of the same job on if there is one.
 
-    `strategy: none` and `mirrored` train in this process. `multi_worker` joins the cluster that TF_CONFIG names, if it is set
-    (TFJob), whatever `trainer.workers` says; else it starts `trainer.workers` local processes, again if one of them is lost. In a
-    cluster, only the chief writes. If the weights that `trainer.export` does not name are others, they go to `export/` in the
-    run's folder.
+    `strategy: none` and `mirrored` train in this process. `multi_worker` and `parameter_server` join the cluster that TF_CONFIG
+    names, if it is set (TFJob), whatever `trainer.workers` says; else they start local processes, again if one of them is lost.
+    In a cluster, only the chief writes; parameter servers and their workers go on until they are asked to stop. If the weights
+    that `trainer.export` does not name are others, they go to `export/` in the run's folder.
 
     Args:
         fn_args: Read are `train_files`, `eval_files` (a pattern in the folder of each split's records), `transform_output`,
@@ -56,9 +57,7 @@ def run_fn(fn_args: "FnArgs") -> None:
     """
     custom = fn_args.custom_config or {}
     trainer = _section("trainer", TrainerConfig, custom)
-    cluster = None
-    if trainer.strategy == "multi_worker" and os.environ.get(TF_CONFIG):
-        cluster = parse_tf_config(os.environ[TF_CONFIG])
+    cluster = _cluster(trainer)
 
     import tensorflow as tf
 
@@ -77,7 +76,7 @@ def run_fn(fn_args: "FnArgs") -> None:
     )
     with interrupts.can_stop():
         trained = _train(job, cluster)
-    if cluster and not cluster.is_chief:
+    if trained is None or (cluster and not cluster.is_chief):
         return
     _export_all(job, trained, fn_args, _section("features", FeaturesConfig, custom))
     # What was exported needs no checkpoint.
@@ -85,17 +84,27 @@ def run_fn(fn_args: "FnArgs") -> None:
         tf.io.gfile.rmtree(job.checkpoint_dir())
 
 
-def _train(job: "Job", cluster: Cluster | None) -> "Trained":
+def _cluster(trainer: TrainerConfig) -> Cluster | None:
+    """The cluster that TF_CONFIG names, if the strategy is one for clusters."""
+    text = os.environ.get(TF_CONFIG)
+    if trainer.strategy not in ("multi_worker", "parameter_server") or not text:
+        return None
+    cluster = parse_tf_config(text)
+    if bool(cluster.servers) != (trainer.strategy == "parameter_server"):
+        raise ConfigError(
+            "TF_CONFIG: trainer.strategy=parameter_server needs parameter servers (ps), and no other can use them. "
+            f"Received: {trainer.strategy}, {cluster.addresses()}"
+        )
+    return cluster
+
+
+def _train(job: "Job", cluster: Cluster | None) -> "Trained | None":
     from components.trainer import job as jobs
-    from components.trainer.distribution import join_cluster, leave_cluster, local_strategy
+    from components.trainer.distribution import local_strategy
 
     if cluster:
-        strategy = join_cluster(cluster)  # first: TensorFlow must not have done anything yet
-        workers = len(cluster.workers)
-        trained = jobs.execute(job, strategy, worker=cluster.index, workers=workers, stop_requested=interrupts.stop_requested)
-        leave_cluster(strategy)
-        return trained
-    if job.trainer.strategy == "multi_worker":
+        return worker.take_part(job, cluster)  # first: TensorFlow must not have done anything yet
+    if job.trainer.strategy in ("multi_worker", "parameter_server"):
         return _train_locally(job)
     return jobs.execute(job, local_strategy(job.trainer.strategy), stop_requested=interrupts.stop_requested)
 
@@ -135,26 +144,27 @@ def _section(name: str, kind: type[Section], custom: Mapping[str, Any]) -> Secti
 
 
 def _train_locally(job: "Job") -> "Trained":
-    """Trains on `trainer.workers` processes of this machine; their logs go to `run_dir/workers`."""
+    """Trains on processes of this machine; their logs go to `run_dir/workers`."""
     from components.trainer.history import RelayHistory
     from components.trainer.job import Trained
 
+    config = job.trainer
     work_dir = Path(tempfile.mkdtemp(prefix="clickrank-train-"))
-    relay = RelayHistory(job.run_dir, job.trainer.num_epochs)
+    relay = RelayHistory(job.run_dir, config.num_epochs)
 
     def attempt() -> None:
-        for left in work_dir.glob("worker-*"):
+        for left in work_dir.glob("*-*.*"):
             left.unlink()
-        clusters = local_cluster(job.trainer.workers)
+        clusters = local_cluster(config.workers, config.parameter_servers if config.strategy == "parameter_server" else 0)
         command = main_command(str(work_dir))
         try:
-            launch(command, clusters, work_dir, job.trainer.start_timeout_s, relay.poll, interrupts.stop_requested)
+            launch(command, clusters, work_dir, config.start_timeout_s, relay.poll, interrupts.stop_requested, config.max_restarts)
         finally:
             _keep_logs(work_dir, job.run_dir)
 
     try:
         (work_dir / worker.JOB).write_text(job.model_dump_json())
-        launch_until_done(attempt, job.trainer.max_restarts, _BACKOFF_S, interrupts.stop_requested)
+        launch_until_done(attempt, config.max_restarts, _BACKOFF_S, interrupts.stop_requested)
         return Trained(**json.loads((work_dir / worker.TRAINED).read_text()))
     finally:
         shutil.rmtree(work_dir, ignore_errors=True)

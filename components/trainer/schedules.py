@@ -25,14 +25,15 @@ class Schedule(tf_keras.optimizers.schedules.LearningRateSchedule):
         peak: Where the warm-up rises to.
         warmup_steps: Its length; 0 for none.
         decay: What follows it.
+        updates_per_step: How many updates have the rate of one step.
     """
 
-    def __init__(self, peak: float, warmup_steps: int, decay: Decay):
-        self._peak, self._warmup_steps, self._decay = peak, warmup_steps, decay
+    def __init__(self, peak: float, warmup_steps: int, decay: Decay, updates_per_step: int = 1):
+        self._peak, self._warmup_steps, self._decay, self._updates_per_step = peak, warmup_steps, decay, updates_per_step
 
-    def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        """Returns the rate, float32 (), of a step, an integer ()."""
-        t = tf.cast(step, tf.float64)  # float32 would not tell steps apart from 2^24 on
+    def __call__(self, update: tf.Tensor) -> tf.Tensor:
+        """Returns the rate, float32 (), of an update, an integer () from 0."""
+        t = tf.cast(update // self._updates_per_step, tf.float64)  # float32 would not tell steps apart from 2^24 on
         w = float(self._warmup_steps)
         rate = self._decay(tf.maximum(t - w, 0.0))
         if self._warmup_steps:
@@ -40,7 +41,7 @@ class Schedule(tf_keras.optimizers.schedules.LearningRateSchedule):
         return tf.cast(rate, tf.float32)
 
 
-def make_schedule(config: OptimizerConfig, steps_per_epoch: int) -> float | Schedule:
+def make_schedule(config: OptimizerConfig, steps_per_epoch: int, updates_per_step: int = 1) -> float | Schedule:
     """Returns the learning rate: a number if it never changes.
 
     With s steps since the warm-up, d decay steps, peak rate p and lowest rate m:
@@ -56,12 +57,13 @@ def make_schedule(config: OptimizerConfig, steps_per_epoch: int) -> float | Sche
     Args:
         config: The optimizer's keys.
         steps_per_epoch: Turns epochs into steps, rounded to the nearest; a decay or warm-up has at least one.
+        updates_per_step: What a step comes to.
     """
     schedule, peak = config.schedule, config.learning_rate
     warmup = _steps(schedule.warmup_steps, schedule.warmup_epochs, steps_per_epoch)
     if schedule.kind == "constant" and not warmup:
         return peak
-    return Schedule(peak, warmup, _decay(schedule, peak, steps_per_epoch))
+    return Schedule(peak, warmup, _decay(schedule, peak, steps_per_epoch), updates_per_step)
 
 
 def _steps(steps: int | None, epochs: float | None, steps_per_epoch: int) -> int:

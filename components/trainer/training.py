@@ -1,4 +1,4 @@
-"""One step of training and one pass of evaluation, under any strategy whose replicas step together."""
+"""One step of training and one pass of evaluation."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -14,6 +14,7 @@ from components.trainer.losses.mix import LossMix
 from components.trainer.scorers.contract import Scorer
 from schemas.records import RecordLayout
 
+ReplicaStep = Callable[[Batch, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 TrainStep = Callable[[Sequence[Batch], int], tuple[tf.Tensor, tf.Tensor]]
 Evaluate = Callable[[], EvalMetrics]
 
@@ -51,36 +52,36 @@ class Parts:
                 optimizer.build(variables)
 
 
-def make_train_step(
+def make_replica_step(
     parts: Parts,
-    strategy: tf.distribute.Strategy,
     layout: RecordLayout,
     *,
-    full_rows: int,
+    replicas: int = 1,
+    full_rows: float,
     seed: int = 0,
     clip_norm: float | None = None,
-) -> TrainStep:
-    """Returns the function that trains on a step's batches, one for each replica of this process, the step's number given.
+) -> ReplicaStep:
+    """Returns what a replica does with its part of a batch; to be called in replica context, by all that step together.
 
-    It returns the objective of the global batch and its number of rows, float32 (), the same on all workers. Gradients are those of
-    the objective times rows / `full_rows`: a row in the short last batch of an epoch weighs no more than any other; of a last
-    batch of one row, the mean's gradient would throw the model off.
+    It takes the part and a number, int32 (), that no other part of the training has. It returns this replica's share of the
+    objective and the rows of all replicas, float32 (). Gradients are those of the objective times rows / `full_rows`: a row in the
+    short last batch of an epoch weighs no more than any other; of a last batch of one row, the mean's gradient would throw the
+    model off.
 
     Args:
         parts: What is trained.
-        strategy: The strategy.
         layout: Of the batches' blocks.
-        full_rows: Rows of a full global batch.
-        seed: With the step and the replica, determines dropout.
+        replicas: How many step together.
+        full_rows: Rows of a full batch over all of them.
+        seed: With the part's number, determines dropout.
         clip_norm: Bound on the global norm of the gradients.
     """
-    model, losses, replicas = parts.model, parts.losses, strategy.num_replicas_in_sync
+    model, losses = parts.model, parts.losses
 
-    def replica_step(batch: Batch, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    def replica_step(batch: Batch, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         inputs, labels = unpack(batch.blocks, layout)
         rows = sum_over_replicas(tf.cast(tf.size(labels), tf.float32))
-        mask_seed = tf.stack([tf.constant(seed, tf.int32), step * replicas + tf.cast(replica, tf.int32)])
+        mask_seed = tf.stack([tf.constant(seed, tf.int32), number])
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(parts.wide + parts.deep)  # it does not see what `gather_rows` reads
             logits = model(inputs, training=True, seed=mask_seed)  # (n,)
@@ -98,11 +99,43 @@ def make_train_step(
         for optimizer, own, variables in ((parts.wide_optimizer, wide, parts.wide), (parts.deep_optimizer, deep, parts.deep)):
             if variables:
                 optimizer.apply_gradients(zip(own, variables, strict=True), skip_gradients_aggregation=True)
+        return share, rows
+
+    return replica_step
+
+
+def make_train_step(
+    parts: Parts,
+    strategy: tf.distribute.Strategy,
+    layout: RecordLayout,
+    *,
+    full_rows: int,
+    seed: int = 0,
+    clip_norm: float | None = None,
+) -> TrainStep:
+    """Returns the function that trains on a step's batches, one for each replica of this process, the step's number given.
+
+    It returns the objective of the global batch and its number of rows, float32 (), the same on all workers.
+
+    Args:
+        parts: What is trained.
+        strategy: One whose replicas step together.
+        layout: Of the batches' blocks.
+        full_rows: Rows of a full global batch.
+        seed: With the step and the replica, determines dropout.
+        clip_norm: Bound on the global norm of the gradients.
+    """
+    replicas = strategy.num_replicas_in_sync
+    replica_step = make_replica_step(parts, layout, replicas=replicas, full_rows=full_rows, seed=seed, clip_norm=clip_norm)
+
+    def numbered_step(batch: Batch, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        share, rows = replica_step(batch, step * replicas + tf.cast(replica, tf.int32))
         return sum_over_replicas(share), rows
 
     @tf.function(reduce_retracing=True)
     def train_step(batch: Batch, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return strategy.run(replica_step, args=(batch, step))
+        return strategy.run(numbered_step, args=(batch, step))
 
     def run(batches: Sequence[Batch], step: int) -> tuple[tf.Tensor, tf.Tensor]:
         loss, rows = train_step(_per_replica(strategy, batches), tf.constant(step, tf.int32))
@@ -147,8 +180,11 @@ def make_evaluate(model: Scorer, strategy: tf.distribute.Strategy, layout: Recor
 
 def sum_over_replicas(x: tf.Tensor) -> tf.Tensor:
     """The sum of `x` over all replicas; in replica context."""
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return x
     # A function's argument has no device, which the strategy would miss; a copy of it has.
-    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(x))
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(x))
 
 
 def _per_replica(strategy: tf.distribute.Strategy, batches: Sequence[Batch]) -> Batch:

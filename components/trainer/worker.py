@@ -1,4 +1,4 @@
-"""A worker process of a local cluster: `python -m components.trainer.worker WORK_DIR`, started by `cluster.launch`.
+"""A process of a local cluster: `python -m components.trainer.worker WORK_DIR`, started by `launch.launch`.
 
 Reads `job.json` in WORK_DIR. The chief leaves `trained.json` there: where the weights are.
 """
@@ -10,30 +10,62 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from components.trainer.cluster import TF_CONFIG, Cluster, parse_tf_config, write_error
+from components.trainer.cluster import TF_CONFIG, Cluster, parse_tf_config
+from components.trainer.launch import write_error
 from schemas import interrupts
 from schemas.errors import ClickrankError, ConfigError
+
+if TYPE_CHECKING:
+    from components.trainer.job import Job, Trained
 
 JOB = "job.json"
 TRAINED = "trained.json"
 
 
+def take_part(job: "Job", cluster: Cluster, on_ready: Callable[[], None] = lambda: None) -> "Trained | None":
+    """Trains as the member of a cluster that this process is, until it is done or asked to stop (`schemas.interrupts`).
+
+    Args:
+        job: What is trained.
+        cluster: TensorFlow must not have done anything in this process yet.
+        on_ready: Called when this process can be reached; where it coordinates or trains, when all others can.
+
+    Returns:
+        None on a parameter server, or a worker of one.
+
+    Raises:
+        ClickrankError: See `execute`.
+    """
+    from components.trainer.distribution import coordinate, join_cluster, leave_cluster, serve
+    from components.trainer.job import execute
+
+    stop_requested, workers = interrupts.stop_requested, len(cluster.workers)
+    if not cluster.servers:
+        strategy = join_cluster(cluster)
+        on_ready()
+        trained = execute(job, strategy, worker=cluster.index, workers=workers, stop_requested=stop_requested)
+        leave_cluster(strategy)
+        return trained
+    if cluster.is_chief:
+        strategy = coordinate(cluster)
+        on_ready()
+        return execute(job, strategy, workers=workers - 1, stop_requested=stop_requested)
+    serve(cluster, on_ready, stop_requested)
+    return None
+
+
 def run_worker(work_dir: Path, cluster: Cluster) -> None:
     """Trains the job in `work_dir` as the member of `cluster` that this process is."""
-    from components.trainer import job as jobs
-    from components.trainer.distribution import join_cluster, leave_cluster
+    from components.trainer.job import Job
 
-    job = jobs.Job.model_validate_json((work_dir / JOB).read_text())
-    strategy = join_cluster(cluster)
-    (work_dir / f"worker-{cluster.index}.ready").touch()
-    trained = jobs.execute(
-        job, strategy, worker=cluster.index, workers=len(cluster.workers), stop_requested=interrupts.stop_requested
-    )
-    if cluster.is_chief:
+    job = Job.model_validate_json((work_dir / JOB).read_text())
+    trained = take_part(job, cluster, (work_dir / f"{cluster.name}.ready").touch)
+    if trained and cluster.is_chief:
         (work_dir / TRAINED).write_text(json.dumps(dataclasses.asdict(trained)))
-    leave_cluster(strategy)
 
 
 def _die_with_parent() -> None:
@@ -56,7 +88,7 @@ def main(work_dir: Path) -> int:
     try:
         run_worker(work_dir, cluster)
     except ClickrankError as error:
-        write_error(work_dir, cluster.index, error)
+        write_error(work_dir, cluster, error)
         return error.exit_code
     return 0
 

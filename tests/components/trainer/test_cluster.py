@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from components.trainer.cluster import ROOT, Cluster, launch, local_cluster, parse_tf_config
+from components.trainer.cluster import Cluster, local_cluster, parse_tf_config
+from components.trainer.launch import ROOT, launch
 from schemas.errors import ClickrankError, ConfigError, InputDataError, TransientError
 
 TWO = {"worker": ["a:1", "b:2"]}

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.trainer.cluster import ROOT, local_cluster
+from components.trainer.cluster import local_cluster
 from components.trainer.gradients import aggregate, clip_by_global_norm
+from components.trainer.launch import ROOT
 from components.trainer.optimizers import make_optimizer
 from tests.components.trainer import replicas
 

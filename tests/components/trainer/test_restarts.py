@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.trainer.cluster import ROOT
+from components.trainer.launch import ROOT
 from tests.components.trainer.test_run import make_job
 
 pytestmark = pytest.mark.slow  # each test starts several processes that import TensorFlow

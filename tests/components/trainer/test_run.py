@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from components.evaluator.average_precision import mean_average_precision
-from components.trainer import cluster, export, replay
+from components.trainer import export, launch, replay
 from components.trainer import job as jobs
 from components.trainer.replay import check_replay
 from components.trainer.run import run_fn
@@ -286,7 +286,7 @@ def test_malformed_tf_config_is_a_config_error(make_fn_args, tmp_path, monkeypat
 
 def test_importing_run_does_not_import_tensorflow():
     code = "import sys, components.trainer.run; sys.exit('tensorflow' in sys.modules or 'tfx' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=cluster.ROOT).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=launch.ROOT).returncode == 0
 
 
 @pytest.mark.parametrize(

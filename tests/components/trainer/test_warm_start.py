@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from components.trainer.cluster import ROOT
+from components.trainer.launch import ROOT
 from components.trainer.model import build_model
 from components.trainer.saved_variables import Source, Spec, read_variables
 from components.trainer.variable_map import parse_variable_map
