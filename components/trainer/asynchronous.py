@@ -47,7 +47,7 @@ def make_asynchronous_step(
     coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
     replica_step = make_replica_step(parts, layout, full_rows=full_rows / workers, seed=seed, clip_norm=clip_norm)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def update(batch: Batch, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return strategy.run(replica_step, args=(batch, number))
 

@@ -42,7 +42,7 @@ def join_cluster(cluster: Cluster) -> tf.distribute.Strategy:
 def leave_cluster(strategy: tf.distribute.Strategy) -> None:
     """Waits until all workers have come here: one that goes early would make the others fail."""
 
-    @tf.function
+    @tf.function(autograph=False)
     def meet() -> tf.Tensor:
         return strategy.run(lambda: tf.distribute.get_replica_context().all_reduce("SUM", tf.constant(1.0)))
 

@@ -236,7 +236,7 @@ def _rate(optimizer: tf_keras.optimizers.Optimizer) -> float:
 def _check_agreement(strategy: tf.distribute.Strategy, step: int) -> None:
     """Makes sure that all workers go on from the same step: they may see a shared folder at different moments."""
 
-    @tf.function
+    @tf.function(autograph=False)
     def spread() -> tf.Tensor:
         value = tf.constant([step, step * step], tf.float64)
         return strategy.run(sum_over_replicas, args=(value,))

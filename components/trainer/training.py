@@ -133,7 +133,7 @@ def make_train_step(
         share, rows = replica_step(batch, step * replicas + tf.cast(replica, tf.int32))
         return sum_over_replicas(share), rows
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def train_step(batch: Batch, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return strategy.run(numbered_step, args=(batch, step))
 
@@ -158,11 +158,11 @@ def make_evaluate(model: Scorer, strategy: tf.distribute.Strategy, layout: Recor
         inputs, labels = unpack(batch.blocks, layout)
         return model(inputs, training=False), labels
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def score(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         return strategy.run(replica_score, args=(batch,))
 
-    @tf.function
+    @tf.function(autograph=False)
     def add_up(vector: tf.Tensor) -> tf.Tensor:
         return strategy.run(sum_over_replicas, args=(vector,))
 
