@@ -5,12 +5,11 @@ import pytest
 import tensorflow as tf
 
 from components.trainer.model import build_model
-from components.trainer.training import make_train_step
 from schemas import features
 from schemas.config import ModelConfig
 from schemas.errors import ConfigError
-from tests.components.trainer.scorers_by_hand import AD, AGE, CTR, FEATURES, HOUR, THREE_ROWS, TOPICS, randomized
-from tests.components.trainer.test_training import BATCH, make_optimizers, mean_loss
+from tests.components.trainer.scorers_by_hand import AGE, CTR, FEATURES, HOUR, THREE_ROWS, TOPICS, randomized
+from tests.components.trainer.test_training import BATCH, build, mean_loss
 
 COUNTRY = replace(HOUR, name="country")
 
@@ -80,12 +79,11 @@ def test_the_default_features_make_a_stack_for_each_width():
 
 
 def test_it_learns():
-    model = gam((AD, AGE), gam_hidden_units=(4,))
-    step = make_train_step(model, *make_optimizers(0.5, 0.25), tf.distribute.get_strategy())
-    before = float(mean_loss(model, BATCH))
-    for _ in range(30):
-        step(BATCH, BATCH.rows)
-    assert float(mean_loss(model, BATCH)) < before - 0.05
+    parts, step = build("gam")
+    before = float(mean_loss(parts.model))
+    for i in range(30):
+        step([BATCH], i)
+    assert float(mean_loss(parts.model)) < before - 0.05
 
 
 def test_features_of_requests_alone_rank_nothing():

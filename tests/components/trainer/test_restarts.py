@@ -18,7 +18,7 @@ from tests.components.trainer.test_run import make_job
 pytestmark = pytest.mark.slow  # each test starts several processes that import TensorFlow
 
 SGD = {"name": "sgd", "learning_rate": 0.1}
-TRAINER = {"num_epochs": 6, "save_steps": 10, "keep": 3, "deep_optimizer": SGD, "export": "latest"}
+TRAINER = {"num_epochs": 20, "save_steps": 10, "keep": 3, "deep_optimizer": SGD, "export": "latest"}
 PROGRAM = """
 import json, signal, sys
 from types import SimpleNamespace
