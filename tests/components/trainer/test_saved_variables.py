@@ -18,12 +18,12 @@ VARIABLES = {
     "clickrank/wide/topics": (4, 1),
     "clickrank/wide/hour": (3, 1),
     "clickrank/wide/numeric": (2,),
-    "clickrank/deep/ad": (5, 2),
-    "clickrank/deep/topics": (4, 3),
-    "clickrank/deep/hidden_0/kernel": (2 + 3 + 3 + 2, 4),
-    "clickrank/deep/hidden_0/bias": (4,),
-    "clickrank/deep/output/kernel": (4, 1),
-    "clickrank/deep/output/bias": (1,),
+    "clickrank/deep/embeddings/ad": (5, 2),
+    "clickrank/deep/embeddings/topics": (4, 3),
+    "clickrank/deep/tower/hidden_0/kernel": (2 + 3 + 3 + 2, 4),
+    "clickrank/deep/tower/hidden_0/bias": (4,),
+    "clickrank/deep/tower/output/kernel": (4, 1),
+    "clickrank/deep/tower/output/bias": (1,),
 }
 SPECS = {name: Spec(shape, "float32") for name, shape in VARIABLES.items()}
 
