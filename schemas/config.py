@@ -258,7 +258,7 @@ class ScheduleConfig(_Section):
 _OPTIMIZER_KEYS = {
     "ftrl": ("initial_accumulator", "l1", "l2"),
     "adagrad": ("initial_accumulator", "epsilon"),
-    "adam": ("beta_1", "beta_2", "epsilon"),
+    "adam": ("beta_1", "beta_2", "epsilon", "l2"),
     "rmsprop": ("rho", "momentum", "epsilon"),
     "sgd": (),
     "momentum": ("momentum",),
@@ -286,7 +286,7 @@ class OptimizerConfig(_Section):
         None, description="Keeps the denominator from 0; adagrad, adam and rmsprop: 1e-7."
     )
     l1: Annotated[float, Field(ge=0.0)] | None = Field(None, description="L1 strength; ftrl: 0.")
-    l2: Annotated[float, Field(ge=0.0)] | None = Field(None, description="L2 strength; ftrl: 0.")
+    l2: Annotated[float, Field(ge=0.0)] | None = Field(None, description="L2 strength; ftrl and adam: 0.")
     schedule: ScheduleConfig = ScheduleConfig()
 
     @model_validator(mode="after")

@@ -64,19 +64,27 @@ class RowOptimizer(tf_keras.optimizers.Optimizer):
 
 
 class RuleOptimizer(RowOptimizer):
-    """An optimizer by an elementwise rule, the same for whole variables and for rows."""
+    """An optimizer by an elementwise rule, the same for whole variables and for rows.
+
+    Attributes:
+        l2: L2 strength: `l2` w is added to the gradient; of a sparse one, to the rows of the batch.
+    """
+
+    l2 = 0.0
 
     def update_step(self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable) -> None:
         slots = self.slots_of(variable)
         rate = tf.cast(self.learning_rate, variable.dtype)
         if isinstance(gradient, tf.IndexedSlices):
             rows = gradient.indices  # (r,)
-            step, values = self.rule(gradient.values, rate, [gather_rows(slot, rows) for slot in slots])
+            slope = gradient.values + self.l2 * gather_rows(variable, rows) if self.l2 else gradient.values
+            step, values = self.rule(slope, rate, [gather_rows(slot, rows) for slot in slots])
             for slot, value in zip(slots, values, strict=True):
                 slot.scatter_update(tf.IndexedSlices(value, rows))
             variable.scatter_sub(tf.IndexedSlices(step, rows))
         else:
-            step, values = self.rule(gradient, rate, [tf.convert_to_tensor(slot) for slot in slots])
+            slope = gradient + self.l2 * variable if self.l2 else gradient
+            step, values = self.rule(slope, rate, [tf.convert_to_tensor(slot) for slot in slots])
             for slot, value in zip(slots, values, strict=True):
                 slot.assign(value)
             variable.assign_sub(step)
@@ -127,8 +135,9 @@ class Adam(RuleOptimizer):
     1, also for a row that comes for the first time.
     """
 
-    def __init__(self, learning_rate: Rate, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7):
+    def __init__(self, learning_rate: Rate, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7, l2: float = 0.0):
         super().__init__("adam", learning_rate, {"m": 0.0, "v": 0.0})
+        self.l2 = l2
         self._beta_1, self._beta_2, self._epsilon = beta_1, beta_2, epsilon
 
     def rule(self, gradient: tf.Tensor, rate: tf.Tensor, slots: Slots) -> tuple[tf.Tensor, Slots]:

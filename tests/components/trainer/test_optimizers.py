@@ -150,6 +150,14 @@ def batches(rows, size, steps=4):
     return [(random.integers(0, rows, size), random.normal(size=(size, 3)).astype("f4")) for _ in range(steps)]
 
 
+def test_adams_l2_pulls_the_rows_of_the_batch_to_zero():
+    """With a gradient of 0, row 1 of two sees l2 w alone: a first step of the learning rate, against its sign."""
+    optimizer, table = make(0.1, name="adam", l2=0.5), tf.Variable([[3.0], [-2.0]])
+    optimizer.build([table])
+    optimizer.apply_gradients([(tf.IndexedSlices(tf.constant([[0.0]]), tf.constant([1]), tf.constant([2, 1])), table)])
+    np.testing.assert_allclose(table.numpy(), [[3.0], [-1.9]], atol=1e-5)
+
+
 @pytest.mark.parametrize("traced", [False, True], ids=["eager", "traced"])
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 def test_sparse_steps_with_repeated_rows_are_the_rule(config, traced):
