@@ -422,9 +422,7 @@ class TrainerConfig(_Section):
         if self.precision == "float16":
             raise ValueError("parameter_server: TensorFlow cannot scale the loss for float16 there; set precision=bfloat16")
         if self.jit_compile:
-            raise ValueError(
-                "parameter_server: XLA compiles no layers whose variables are in another process; set jit_compile=false"
-            )
+            raise ValueError("parameter_server: XLA compiles no layer with variables in another process; set jit_compile=false")
         return self
 
     @model_validator(mode="after")

@@ -72,7 +72,10 @@ def serve(cluster: Cluster, on_start: Callable[[], None], stop_requested: Callab
     kind, index = cluster.task
     gpus = tf.config.list_physical_devices("GPU")
     tf.config.set_visible_devices([gpus[index % len(gpus)]] if gpus and kind == "worker" else [], "GPU")
-    server = tf.distribute.Server(tf.train.ClusterSpec(cluster.addresses()), kind, index, protocol=_PROTOCOL)
+    # One for each caller at least, as TensorFlow's guide has it: calls that wait in all of them would stop the server.
+    threads = max(os.cpu_count() or 1, len(cluster.workers) + len(cluster.servers))
+    config = tf.compat.v1.ConfigProto(inter_op_parallelism_threads=threads)
+    server = tf.distribute.Server(tf.train.ClusterSpec(cluster.addresses()), kind, index, protocol=_PROTOCOL, config=config)
     on_start()
     # Not `server.join`, during which Python handles no signal; `server` ends with this function.
     while server and not stop_requested():

@@ -37,6 +37,15 @@ def test_the_resolved_configuration_reads_back(tmp_path):
             "trainer.num_epochs: input should be a valid integer, unable to parse string as an integer. Received: 'x'",
         ),
         ("trainer.workers=2", "trainer: workers is 2, but strategy 'none' is one process; set trainer.strategy=multi_worker"),
+        ("trainer.parameter_servers=2", "trainer: parameter_servers is set, but strategy 'none' has none"),
+        (
+            "trainer={strategy: parameter_server, precision: float16}",
+            "trainer: parameter_server: TensorFlow cannot scale the loss for float16 there; set precision=bfloat16",
+        ),
+        (
+            "trainer={strategy: parameter_server, jit_compile: true}",
+            "trainer: parameter_server: XLA compiles no layer with variables in another process; set jit_compile=false",
+        ),
         ("encoding.drop=[foo]", "encoding: not in the feature table: foo"),
         ("trainer.deep_optimizer={name: adam, l1: 1}", "trainer.deep_optimizer: adam has no l1; it is for ftrl"),
         (

@@ -11,6 +11,7 @@ from components.trainer.launch import ROOT, launch
 from schemas.errors import ClickrankError, ConfigError, InputDataError, TransientError
 
 TWO = {"worker": ["a:1", "b:2"]}
+SERVERS = {"chief": ["c:3"], **TWO, "ps": ["p:4", "q:5"]}
 
 
 def config(cluster, kind="worker", index=0):
@@ -24,6 +25,9 @@ def config(cluster, kind="worker", index=0):
         (config({"chief": ["c:3"], **TWO}, "chief"), Cluster(("c:3", "a:1", "b:2"), 0)),
         (config({"chief": ["c:3"], **TWO}, "worker", 1), Cluster(("c:3", "a:1", "b:2"), 2)),
         (config({"worker": ["pod-0.svc:2222"]}), Cluster(("pod-0.svc:2222",), 0)),
+        (config(SERVERS, "chief"), Cluster(("c:3", "a:1", "b:2"), 0, ("p:4", "q:5"))),
+        (config(SERVERS, "worker", 1), Cluster(("c:3", "a:1", "b:2"), 2, ("p:4", "q:5"))),
+        (config(SERVERS, "ps", 1), Cluster(("c:3", "a:1", "b:2"), 4, ("p:4", "q:5"))),
     ],
 )
 def test_tf_config(text, expected):
@@ -51,6 +55,11 @@ def test_tf_config_round_trip():
         config(TWO, "chief"),
         config(TWO, "ps"),
         config({**TWO, "ps": ["p:1"]}),
+        config({"chief": ["c:3"], "ps": ["p:1"]}, "chief"),
+        config({**SERVERS, "ps": ["a:1"]}),
+        config({**SERVERS, "ps": ["p"]}),
+        config(SERVERS, "ps", 2),
+        config({**SERVERS, "evaluator": ["e:1"]}),
         config({**TWO, "chief": ["c:1", "d:1"]}),
         config({"worker": ["a:1", "a:1"]}),
         config({"worker": ["a"]}),
@@ -69,6 +78,14 @@ def test_local_cluster_has_distinct_ports():
     clusters = local_cluster(4)
     assert [c.index for c in clusters] == [0, 1, 2, 3]
     assert len(set(clusters[0].workers)) == 4
+    assert all(parse_tf_config(c.tf_config()) == c for c in clusters)
+
+
+def test_local_cluster_with_parameter_servers():
+    clusters = local_cluster(2, parameter_servers=1)
+    assert [c.name for c in clusters] == ["chief-0", "worker-0", "worker-1", "ps-0"]
+    assert [c.is_chief for c in clusters] == [True, False, False, False]
+    assert len({*clusters[0].workers, *clusters[0].servers}) == 4
     assert all(parse_tf_config(c.tf_config()) == c for c in clusters)
 
 
@@ -124,6 +141,49 @@ def test_the_error_that_a_worker_left_is_raised(tmp_path):
     code = "(d / f'worker-{i}.error').write_text(json.dumps(['InputDataError', 'a.gz: cut off'])); sys.exit(3)"
     with pytest.raises(InputDataError, match="cut off"):
         launch_python(code, tmp_path)
+
+
+ROLES = """
+kind = json.loads(os.environ['TF_CONFIG'])['task']['type']
+def touch(name): (d / name).touch()
+def wait(name):
+    while not (d / name).exists(): time.sleep(0.01)
+"""
+
+
+def launch_servers(code, work_dir, **more):
+    launch([sys.executable, "-c", HEAD + ROLES + code, str(work_dir)], local_cluster(2, 1), work_dir, 60, **more)
+
+
+def test_the_chief_of_parameter_servers_ends_the_others(tmp_path):
+    code = """
+if kind == 'chief': wait('pid-ps'); sys.exit(0)
+if kind == 'ps': (d / 'pid-ps').write_text(str(os.getpid()))
+time.sleep(120)"""
+    launch_servers(code, tmp_path)
+    assert pids_are_gone(tmp_path)
+
+
+def test_a_worker_of_parameter_servers_is_replaced_so_many_times(tmp_path):
+    code = """
+if kind == 'chief': wait('third'); sys.exit(0)
+if kind == 'worker' and i == 1:
+    for name in ('first', 'second'):
+        if not (d / name).exists():
+            touch(name)
+            os.kill(os.getpid(), 9)
+    touch('third')
+time.sleep(120)"""
+    launch_servers(code, tmp_path, max_replacements=2)
+    for name in ("first", "second", "third"):
+        (tmp_path / name).unlink()
+    with pytest.raises(TransientError, match="training worker 1 was killed by SIGKILL"):
+        launch_servers(code, tmp_path, max_replacements=1)
+
+
+def test_a_parameter_server_is_not_replaced(tmp_path):
+    with pytest.raises(TransientError, match="training ps 0 was killed by SIGKILL"):
+        launch_servers("if kind == 'ps': os.kill(os.getpid(), 9)\ntime.sleep(120)", tmp_path, max_replacements=2)
 
 
 def test_start_timeout(tmp_path):

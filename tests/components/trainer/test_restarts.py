@@ -34,9 +34,8 @@ except ClickrankError as error:
 """
 
 
-def start(args):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_USE_LEGACY_KERAS": "1"}
-    environment.pop("TF_CONFIG", None)
+def start(args, tf_config=""):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_USE_LEGACY_KERAS": "1", "TF_CONFIG": tf_config}
     command = [sys.executable, "-c", PROGRAM, json.dumps(vars(args))]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

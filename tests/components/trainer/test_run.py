@@ -201,6 +201,19 @@ def test_nan_loss_exports_nothing(make_fn_args, tmp_path):
     assert not (tmp_path / "serving").exists()
 
 
+@pytest.mark.parametrize(
+    ("strategy", "tasks"),
+    [
+        ("parameter_server", {"chief": ["c:1"], "worker": ["w:1"]}),
+        ("multi_worker", {"chief": ["c:1"], "worker": ["w:1"], "ps": ["p:1"]}),
+    ],
+)
+def test_parameter_servers_are_for_their_strategy_alone(make_fn_args, tmp_path, monkeypatch, strategy, tasks):
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": tasks, "task": {"type": "worker", "index": 0}}))
+    with pytest.raises(ConfigError, match=r"TF_CONFIG: trainer\.strategy=parameter_server needs parameter servers"):
+        run_fn(make_fn_args(tmp_path, trainer={"strategy": strategy}))
+
+
 @pytest.mark.parametrize("split", ["train", "evaluate"])
 def test_missing_split(make_fn_args, tmp_path, split):
     with pytest.raises(InputDataError, match="not made by Prebatch"):
@@ -256,6 +269,14 @@ def test_operational_keys_do_not_make_another_job(make_fn_args, tmp_path):
         for trainer in ({}, {"workers": 2, "strategy": "multi_worker"}, {"save_steps": 3, "keep": 5}, {"max_restarts": 0})
     }
     assert len(folders) == 1
+    servers = {"strategy": "parameter_server", "workers": 2}
+    folders_of_servers = {
+        make_job(make_fn_args(tmp_path, trainer=servers | trainer)).checkpoint_dir()
+        for trainer in ({}, {"parameter_servers": 2}, {"keep": 5})
+    }
+    assert len(folders_of_servers) == 1  # but not the folder of those whose replicas step together
+    assert make_job(make_fn_args(tmp_path, trainer=servers | {"workers": 4})).checkpoint_dir() not in folders | folders_of_servers
+    assert not folders & folders_of_servers
     assert make_job(make_fn_args(tmp_path, trainer={"seed": 5})).checkpoint_dir() not in folders
     assert make_job(make_fn_args(tmp_path, model={"dropout": 0.5})).checkpoint_dir() not in folders
 
