@@ -16,14 +16,15 @@ from typing import Any
 import tensorflow as tf
 
 from benchmarks.machine import cpu_seconds
-from benchmarks.model_rows import BASE_ROWS, bytes_of, example_spec, random_columns, write_examples, write_records
+from benchmarks.model_rows import random_columns
+from benchmarks.row_files import BASE_ROWS, bytes_of, example_spec, write_examples, write_records
 from components.trainer.input import Batch, Reader, unpack
 from schemas.features import model_inputs
 from schemas.records import record_layout
 
 PREBATCH = 4096
 SHUFFLE_EXAMPLES = 64
-"""Of prebatched examples: as many rows in the buffer as the Reader has in that of a stream."""
+"""Of prebatched examples, in the buffer that shuffles them. Rows within one stay together."""
 
 Epochs = Callable[[], Iterator[Any]]
 """Starts an epoch; its batches have to be taken."""

@@ -1,5 +1,6 @@
 """Contenders in processes of their own. This module imports nothing large: see `benchmarks.features`."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -37,7 +38,7 @@ def run(module: str, *arguments: str) -> tuple[float, float, float]:
 
 
 class Contender:
-    """A process that prints a JSON object in a line for every line it is sent; to be used in a `with` statement.
+    """A process that prints a JSON object in a line for every line it is sent, maybe one before; to be used in a `with` statement.
 
     Args:
         command: What is run.
@@ -72,12 +73,16 @@ class Contender:
 
     def ask(self, line: str) -> dict[str, Any]:
         """Sends a line and returns the answer."""
-        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # if it has ended, there is no answer
+            print(line, file=self._process.stdin, flush=True)
+        return self.listen()
+
+    def listen(self) -> dict[str, Any]:
+        """Returns the next answer."""
         assert self._process.stdout is not None
         try:
-            print(line, file=self._process.stdin, flush=True)
             return json.loads(self._process.stdout.readline())
-        except (BrokenPipeError, ValueError) as error:
+        except ValueError as error:
             self._process.kill()
             self._errors.seek(0)
             last = self._errors.read().decode(errors="replace").strip()[-2000:]

@@ -20,7 +20,7 @@ from components.prebatch.manifest import Manifest, RecordFile, read_manifest
 from schemas.errors import ConfigError, InputDataError
 from schemas.records import HEADER, LABEL, MAGIC, RecordLayout
 
-SHUFFLE_RECORDS = 64
+SHUFFLE_RECORDS = 16
 """Records in the shuffle buffer of a stream; about 1 MB each."""
 
 _FRAME_BYTES = 16
@@ -172,9 +172,7 @@ def unpack(blocks: Blocks, layout: RecordLayout) -> tuple[dict[str, tf.Tensor], 
     columns = {}
     for column in layout.columns:
         block = wide[column.block]
-        columns[column.name] = (
-            block[:, column.start] if column.width == 1 else block[:, column.start : column.start + column.width]
-        )
+        columns[column.name] = block[:, column.start] if column.width == 1 else block[:, column.start : column.start + column.width]
     return columns, tf.cast(columns.pop(LABEL), tf.float32)
 
 
@@ -183,7 +181,9 @@ def _file_table(records: Records, shards: Sequence[int]) -> tuple[tf.Tensor, tf.
     paths = [records.paths(records.manifest.of_shard(shard)) for shard in shards]
     most = max(map(len, paths))
     table = [of_shard + [""] * (most - len(of_shard)) for of_shard in paths]
-    return tf.reshape(tf.constant(table, tf.string), [len(paths), most]), tf.constant([len(of_shard) for of_shard in paths], tf.int64)
+    return tf.reshape(tf.constant(table, tf.string), [len(paths), most]), tf.constant(
+        [len(of_shard) for of_shard in paths], tf.int64
+    )
 
 
 def _stream(records: Records, files: tf.Tensor, rows: int, by_display: bool, seed: tf.Tensor | None) -> tf.data.Dataset:
