@@ -50,7 +50,7 @@ class Contender:
 
     def __init__(self, command: Sequence[str], environment: dict[str, str] | None = None):
         self._command = command
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by __exit__)
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

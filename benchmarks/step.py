@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class Case:
         """Floating-point operations of the hidden layers' matrix products: one forward, two backward; a multiply-add is two."""
         width = sum(f.embedding_dim or f.buckets or 1 for f in model_inputs() if f.deep)
         sizes = (width, *self.units, 1)
-        return 6 * sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
+        return 6 * sum(a * b for a, b in pairwise(sizes))
 
 
 def cases(batch: int, units: Sequence[int] = ModelConfig().hidden_units) -> list[Case]:
@@ -126,9 +127,16 @@ def find_torch() -> str | None:
 
 def table(results: Sequence[dict[str, Any]]) -> str:
     """Renders results for a screen."""
-    lines = [
-        f"{'contender':<34}{'batch':>7}{'ms/step':>10}{'samples/s':>11}{'per CPU s':>11}{'GFLOP/CPU s':>13}{'of peak':>9}{'of peer':>9}"
-    ]
+    heads = (
+        ("batch", 7),
+        ("ms/step", 10),
+        ("samples/s", 11),
+        ("per CPU s", 11),
+        ("GFLOP/CPU s", 13),
+        ("of peak", 9),
+        ("of peer", 9),
+    )
+    lines = [f"{'contender':<34}" + "".join(f"{head:>{width}}" for head, width in heads)]
     for r in results:
         if "missing" in r:
             lines.append(f"{r['name']:<34}{r['batch']:>7}  {r['missing']}")
@@ -187,7 +195,8 @@ def _for_torch(case: Case, folder: Path) -> tuple[str, str]:
 
     features = model_inputs()
     columns = random_columns(features, case.batch)
-    np.savez(folder / "columns.npz", **{name: values.reshape(case.batch, -1) for name, values in columns.items()})
+    matrices: dict[str, Any] = {name: values.reshape(case.batch, -1) for name, values in columns.items()}
+    np.savez(folder / "columns.npz", **matrices)
     about = [{"name": f.name, "buckets": f.buckets, "embedding_dim": f.embedding_dim} for f in features]
     spec = folder / "torch.json"
     spec.write_text(json.dumps({"features": about, "units": case.units, "label": LABEL}))

@@ -1,7 +1,7 @@
 """One contender of `benchmarks.step`: python -m benchmarks.step_contender SPEC.json.
 
-SPEC is a `benchmarks.step.Case` as JSON. Prints the versions and the device as JSON once it has made two steps, which trace and warm
-up, then for each line with a number of steps what these took.
+SPEC is a `benchmarks.step.Case` as JSON. Prints the version and the device as JSON once it has made two steps, which trace and
+warm up, then for each line with a number of steps what these took.
 """
 
 import json

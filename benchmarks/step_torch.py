@@ -10,6 +10,7 @@ import json
 import resource
 import sys
 import time
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ class WideDeep(torch.nn.Module):
         width = numbers + sum(f["embedding_dim"] or f["buckets"] for f in ids)
         sizes = [width, *units]
         layers = []
-        for before, after in zip(sizes, sizes[1:]):  # noqa: B905 (also for older Pythons)
+        for before, after in pairwise(sizes):
             layers += [torch.nn.Linear(before, after), torch.nn.ReLU()]
         self.network = torch.nn.Sequential(*layers, torch.nn.Linear(sizes[-1], 1))
         self.linear = torch.nn.Linear(numbers, 1)
@@ -76,14 +77,14 @@ def main(path, spec_path, threads):
     for _ in range(2):
         step()
     name = torch.cuda.get_device_name(0) if device.type == "cuda" else "cpu"
-    print(json.dumps({"version": torch.__version__, "device": name}), flush=True)
+    print(json.dumps({"version": torch.__version__, "device": name}), flush=True)  # noqa: T201
     for line in sys.stdin:
         before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
         for _ in range(int(line)):
             value = step()
         wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        print(json.dumps({"wall_s": wall, "cpu_s": cpu, "loss": value}), flush=True)
+        print(json.dumps({"wall_s": wall, "cpu_s": cpu, "loss": value}), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
