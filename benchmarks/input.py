@@ -62,7 +62,7 @@ class Measured(NamedTuple):
 
 def measure(
     rows: int = ROWS,
-    contenders: Sequence[str] = CONTENDERS,
+    contenders: Sequence[str] | None = None,
     rounds: int = ROUNDS,
     done: Callable[[Measured], None] = lambda _: None,
 ) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def measure(
 
     Args:
         rows: Rows of an epoch; plain Examples have a part of them.
-        contenders: Names; `OURS` and `PREBATCHED` are needed for the ratio.
+        contenders: Names, all of `CONTENDERS` unless given; `OURS` and `PREBATCHED` are needed for the ratio.
         rounds: Timed epochs; the fastest counts.
         done: Is told each result as it comes.
 
@@ -84,7 +84,7 @@ def measure(
     bandwidth = copy_bandwidth()
     results: dict[str, Measured] = {}
     with tempfile.TemporaryDirectory(prefix="clickrank-bench-") as folder:
-        for name in contenders:
+        for name in contenders or CONTENDERS:
             count = max(rows // PLAIN_SHARE, min(rows, PLAIN_AT_LEAST)) if name.startswith("plain") else rows
             command = [sys.executable, "-m", "benchmarks.input_contender", name, os.path.join(folder, name), str(count)]
             with Contender(command) as contender:

@@ -68,7 +68,8 @@ class Contender:
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream:
-                stream.close()
+                with contextlib.suppress(BrokenPipeError):  # closing flushes
+                    stream.close()
         self._errors.close()
 
     def ask(self, line: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import torch
 class WideDeep(torch.nn.Module):
     """The same layers as the Trainer's; it masks no missing values, so it does a little less."""
 
-    def __init__(self, features, units):
+    def __init__(self, features: list, units: list):
         super().__init__()
         self.features = features
         bag = torch.nn.EmbeddingBag
@@ -37,7 +37,7 @@ class WideDeep(torch.nn.Module):
         self.network = torch.nn.Sequential(*layers, torch.nn.Linear(sizes[-1], 1))
         self.linear = torch.nn.Linear(numbers, 1)
 
-    def forward(self, columns):
+    def forward(self, columns: dict) -> torch.Tensor:
         """Returns the logit (n,)."""
         numbers = torch.cat([columns[f["name"]] for f in self.features if not f["buckets"]], 1)
         wide, parts = self.linear(numbers), [numbers]
@@ -52,7 +52,7 @@ class WideDeep(torch.nn.Module):
         return (wide + self.network(torch.cat(parts, 1)))[:, 0]
 
 
-def main(path, spec_path, threads):
+def main(path: str, spec_path: str, threads: int) -> None:
     """See the module."""
     with open(spec_path) as file:
         spec = json.load(file)
@@ -67,7 +67,7 @@ def main(path, spec_path, threads):
     model = WideDeep(spec["features"], spec["units"]).to(device)
     optimizer = torch.optim.Adagrad(model.parameters(), lr=0.05, initial_accumulator_value=0.1)
 
-    def step():
+    def step() -> float:
         optimizer.zero_grad(set_to_none=True)
         loss = torch.nn.functional.binary_cross_entropy_with_logits(model(columns), labels)
         loss.backward()

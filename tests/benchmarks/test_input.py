@@ -71,7 +71,6 @@ def test_numbers_add_up():
 
 def test_the_command_prints_one_object(monkeypatch):
     monkeypatch.setattr(bench, "CONTENDERS", (bench.OURS, bench.PREBATCHED))
-    monkeypatch.setattr(bench.measure, "__defaults__", (bench.ROWS, bench.CONTENDERS, 1, lambda _: None))
     outcome = CliRunner().invoke(app, ["bench", "input", "--rows", str(ROWS), "--rounds", "1", "--json"])
     assert outcome.exit_code == 0, outcome.output
     result = json.loads(outcome.stdout.splitlines()[-1])
@@ -79,6 +78,6 @@ def test_the_command_prints_one_object(monkeypatch):
     assert (ours["contender"], theirs["contender"]) == (bench.OURS, bench.PREBATCHED)
     assert result["rows_per_second"] == ours["rows_per_second"] > 0
     assert result["ratio_to_prebatched_examples"] == pytest.approx(
-        ours["rows_per_cpu_second"] / theirs["rows_per_cpu_second"], rel=1e-2
+        ours["rows_per_cpu_second"] / theirs["rows_per_cpu_second"], abs=1e-3
     )
     assert result["copy_bytes_per_second"] > 0
