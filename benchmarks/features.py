@@ -4,18 +4,14 @@ Every contender has a process of its own. This one stays small and imports nothi
 process that starts another as that other's, too.
 """
 
-import os
-import subprocess
-import sys
 import tempfile
-import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from schemas.errors import ClickrankError
+from benchmarks.processes import run
 
 PAGE_VIEWS = (400_000, 2_000_000, 10_000_000)
 VIEWS_A_DISPLAY = 20
@@ -44,10 +40,6 @@ class Measured(NamedTuple):
     cpu_s: float
     wall_s: float
     peak_rss_mb: float
-
-
-class BenchmarkError(ClickrankError):
-    """A contender failed, or contenders disagree."""
 
 
 def measure(
@@ -85,23 +77,23 @@ def table(results: Sequence[Measured]) -> str:
 def _measure_log(page_views: int, logs: Path, folder: Path) -> Iterator[Measured]:
     displays = max(1, page_views // VIEWS_A_DISPLAY)
     log = logs / f"page-views-{page_views}"
-    _run("pipeline.cli", "synth", str(log), "--displays", str(displays), "--page-views", str(page_views))
+    run("pipeline.cli", "synth", str(log), "--displays", str(displays), "--page-views", str(page_views))
 
     def result(contender: str, cost: tuple[float, float, float]) -> Measured:
         return Measured(page_views, displays, contender, *(round(value, 2) for value in cost))
 
     with _new(folder / "ours") as ours:
-        yield result(OURS, _run("benchmarks.feature_rows", str(log), str(ours), "--core"))
+        yield result(OURS, run("benchmarks.feature_rows", str(log), str(ours), "--core"))
         for contender, module in BY_HAND.items():
             with _new(folder / "theirs.parquet") as theirs:
-                yield result(contender, _run(module, str(log), str(theirs)))
-                _run("benchmarks.agreement", str(ours), str(theirs))
+                yield result(contender, run(module, str(log), str(theirs)))
+                run("benchmarks.agreement", str(ours), str(theirs))
     if page_views <= WHOLE_AT_MOST:
         with _new(folder / "whole") as whole:
-            yield result(OURS_WHOLE, _run("benchmarks.feature_rows", str(log), str(whole)))
+            yield result(OURS_WHOLE, run("benchmarks.feature_rows", str(log), str(whole)))
         with _new(folder / "zipped") as zipped, _new(folder / "whole") as whole:
             _zip(log, zipped)
-            yield result(OURS_ZIPPED, _run("benchmarks.feature_rows", str(zipped), str(whole)))
+            yield result(OURS_ZIPPED, run("benchmarks.feature_rows", str(zipped), str(whole)))
 
 
 def _zip(log: Path, zipped: Path) -> None:
@@ -122,21 +114,3 @@ def _new(path: Path) -> Iterator[Path]:
         path.rmdir()
     else:
         path.unlink(missing_ok=True)
-
-
-def _run(module: str, *arguments: str) -> tuple[float, float, float]:
-    """Runs a module in a process of its own; returns CPU seconds, wall seconds and peak memory in 10^6 bytes."""
-    start = time.monotonic()
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen([sys.executable, "-m", module, *arguments], stdout=output, stderr=subprocess.STDOUT)
-        try:
-            _, status, usage = os.wait4(process.pid, 0)
-        except BaseException:
-            process.kill()
-            raise
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            output.seek(0)
-            last = output.read().decode(errors="replace").strip()[-2000:]
-            raise BenchmarkError(f"{module} {' '.join(arguments)} ended with {process.returncode}: {last}")
-    return usage.ru_utime + usage.ru_stime, time.monotonic() - start, usage.ru_maxrss * 1024 / 1e6

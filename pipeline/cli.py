@@ -243,6 +243,36 @@ def bench_features(
     typer.echo(json.dumps({"results": [result._asdict() for result in results]}) if as_json else table(results))
 
 
+@bench_app.command("input")
+def bench_input(
+    rows: Annotated[
+        int, typer.Option(min=1, help="Rows of an epoch; about 0.2 GB a million, in the temporary folder.")
+    ] = 4_000_000,
+    rounds: Annotated[int, typer.Option(min=1, help="Epochs to time; the fastest counts.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how fast training rows are read: our records beside prebatched and plain tf.Examples."""
+    from benchmarks.input import measure, summary, table
+
+    outcome = measure(rows, rounds=rounds, done=lambda result: typer.echo(table([result]).splitlines()[1], err=True))
+    typer.echo(json.dumps(outcome) if as_json else summary(outcome))
+
+
+@bench_app.command("step")
+def bench_step(
+    batch: Annotated[
+        list[int] | None, typer.Option(min=1, help="Rows of a step; repeatable. [default: 4096, 16384]", show_default=False)
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds in which contenders take turns; the median counts.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Measure one step of training of the full-size model beside tf_keras and PyTorch (about 9 GB of memory)."""
+    from benchmarks.step import BATCHES, measure, summary, table
+
+    outcome = measure(batch or BATCHES, rounds, done=lambda result: typer.echo(table([result]).splitlines()[1], err=True))
+    typer.echo(json.dumps(outcome) if as_json else summary(outcome))
+
+
 def main() -> NoReturn:
     """Runs the command line and leaves with the exit code that says how it ended."""
     os.environ["TF_USE_LEGACY_KERAS"] = "1"

@@ -20,7 +20,7 @@ from components.prebatch.manifest import Manifest, RecordFile, read_manifest
 from schemas.errors import ConfigError, InputDataError
 from schemas.records import HEADER, LABEL, MAGIC, Block, RecordLayout
 
-SHUFFLE_RECORDS = 64
+SHUFFLE_RECORDS = 16
 """Records in the shuffle buffer of a stream; about 1 MB each."""
 
 _FRAME_BYTES = 16
@@ -215,19 +215,25 @@ def decode_record(serialized: tf.Tensor, layout: RecordLayout) -> tuple[Blocks, 
     Returns:
         Matrices (n, columns) by dtype; rows of each display, int32 (d,).
     """
-    head = tf.io.decode_raw(tf.strings.substr(serialized, 0, HEADER.size), tf.int32)  # (7,)
+    raw = tf.io.decode_raw(serialized, tf.uint8)
+    head = _as_type(raw[: HEADER.size], tf.int32)  # (7,)
     expected = tf.io.decode_raw(tf.constant(MAGIC + layout.fingerprint.to_bytes(8, "little")), tf.int32)  # (4,)
     tf.debugging.assert_equal(head[:4], expected, "not a record of this layout")
     rows, displays = head[4], head[5]
-    sizes = tf.io.decode_raw(tf.strings.substr(serialized, HEADER.size, 4 * displays), tf.int32)
+    sizes = _as_type(raw[HEADER.size : HEADER.size + 4 * displays], tf.int32)
     start = HEADER.size + 12 * displays
     blocks = {}
     for dtype, width in layout.widths.items():
         kind = tf.as_dtype(dtype)
-        size = rows * width * kind.size
-        blocks[dtype] = tf.reshape(tf.io.decode_raw(tf.strings.substr(serialized, start, size), kind), [rows, width])
-        start += size
+        end = start + rows * width * kind.size
+        blocks[dtype] = tf.reshape(_as_type(raw[start:end], kind), [rows, width])
+        start = end
     return blocks, sizes
+
+
+def _as_type(raw: tf.Tensor, kind: tf.DType) -> tf.Tensor:
+    """Reads bytes (n * size,) as numbers (n,), without a copy."""
+    return tf.bitcast(raw if kind.size == 1 else tf.reshape(raw, [-1, kind.size]), kind)
 
 
 def _shuffle_displays(blocks: Blocks, sizes: tf.Tensor, seed: tf.Tensor) -> tuple[Blocks, tf.Tensor]:

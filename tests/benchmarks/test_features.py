@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from benchmarks import feature_rows
 from benchmarks.agreement import disagreements
-from benchmarks.features import BY_HAND, OURS, OURS_WHOLE, OURS_ZIPPED, BenchmarkError, Measured, measure
+from benchmarks.features import BY_HAND, OURS, OURS_WHOLE, OURS_ZIPPED, Measured, measure
+from benchmarks.processes import BenchmarkError
 from pipeline.cli import app
 from transforms.dimensions import save
 
