@@ -189,6 +189,8 @@ def _file_table(records: Records, shards: Sequence[int]) -> tuple[tf.Tensor, tf.
 def _stream(records: Records, files: tf.Tensor, rows: int, by_display: bool, seed: tf.Tensor | None) -> tf.data.Dataset:
     """Batches of `rows` rows of one shard, then empty ones without end."""
     if seed is not None:
+        # Of this function's graph alone: the order must not depend on the program's seed.
+        tf.random.set_seed(1)
         files = tf.random.experimental.stateless_shuffle(files, tf.stack([seed, 0]))
     dataset = tf.data.TFRecordDataset(files)
     if seed is not None:

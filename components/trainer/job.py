@@ -154,8 +154,7 @@ def _execute(
     stop_requested: Callable[[], bool],
 ) -> Trained:
     config, layout = job.trainer, job.layout()
-    # For what custom models draw; ours have seeds of their own. Not 0: with it, tf.data's shuffle fails on a seed in a tensor.
-    tf_keras.utils.set_random_seed(config.seed + 1)
+    tf_keras.utils.set_random_seed(config.seed)  # for what custom models draw; ours have seeds of their own
     tf.config.experimental.enable_tensor_float_32_execution(config.tf32)
     # The chief of parameter servers reads for all workers, and evaluates on its own.
     asynchronous = config.is_asynchronous

@@ -114,7 +114,14 @@ def test_going_on_is_reading_on(small, by_display):
         assert [ads(batch) for batch in reader.epoch(5, done)] == whole[done:]
 
 
-def test_the_order_depends_on_the_seed_alone(small):
+@pytest.mark.parametrize("program_seed", [0, 7])
+def test_the_order_depends_on_the_readers_seed_alone(small, program_seed):
+    expected = read(small, 4, seed=1, shuffle=True)
+    tf.random.set_seed(program_seed)
+    assert read(small, 4, seed=1, shuffle=True) == expected
+
+
+def test_every_seed_has_an_order_of_its_own(small):
     orders = [read(small, 4, seed=s, shuffle=True) for s in (1, 1, 2)]
     assert orders[0] == orders[1] != orders[2]
     assert orders[2] != read(small, 4)
