@@ -121,8 +121,8 @@ class PrebatchConfig(_Section):
 
 
 class ModelConfig(_Section):
-    """The model; docs/models.md has the formulas. Sizes and dropout are let pass by every kind; other keys only by kinds that use
-    them.
+    """The model; docs/models.md has the formulas. Sizes, dropout and crosses are let pass by every kind; other keys only by kinds
+    that use them.
     """
 
     kind: Literal["wide_deep", "wide", "deep", "dnn", "gam", "custom"] = Field(
@@ -168,8 +168,6 @@ class ModelConfig(_Section):
             "batch_norm": networks,
             "input_batch_norm": networks,
             "batch_norm_momentum": networks,
-            "crosses": {"wide_deep", "wide", "custom"},
-            "cross_buckets": {"wide_deep", "wide", "custom"},
             "custom": {"custom"},
         }
         for key, kinds in users.items():

@@ -48,6 +48,7 @@ def test_displays_have_all_rows(rows):
     assert sizes.min() >= 1
 
 
+@pytest.mark.slow  # processes that import TensorFlow
 @pytest.mark.parametrize(
     "name", ["records-512-shuffled", "records-4096-shuffled-displays", "prebatched-examples-4096-shuffled", "plain-examples-4096"]
 )
@@ -69,6 +70,7 @@ def test_numbers_add_up():
     assert bench._result("x", answers, 1e5) == ("x", 100, 4, 200, 500, 50.0, 20.0, 0.0, 0.1)
 
 
+@pytest.mark.slow  # processes that import TensorFlow
 def test_the_command_prints_one_object(monkeypatch):
     monkeypatch.setattr(bench, "CONTENDERS", (bench.OURS, bench.PREBATCHED))
     outcome = CliRunner().invoke(app, ["bench", "input", "--rows", str(ROWS), "--rounds", "1", "--json"])

@@ -33,6 +33,7 @@ def test_shrunk_tables():
     assert [f for f in before if not f.embedding_dim] == [f for f in after if not f.embedding_dim]
 
 
+@pytest.mark.slow  # processes that import TensorFlow
 @pytest.mark.parametrize(
     "case",
     [TINY, replace(TINY, jit_compile=True), replace(TINY, precision="bfloat16"), replace(TINY, kind=bench.KERAS)],
@@ -45,6 +46,7 @@ def test_a_step_trains(case, optimizer):
     assert losses[-1] < losses[0] - 0.01
 
 
+@pytest.mark.slow  # processes that import TensorFlow
 def test_a_contender_says_where_it_runs_and_what_steps_took():
     first, second = answer(asdict(TINY), ["2"])
     assert set(first) == {"version", "device"}
@@ -92,6 +94,7 @@ def test_the_same_rows_go_to_torch(tmp_path):
     assert json.loads(Path(spec).read_text())["units"] == [8]
 
 
+@pytest.mark.slow  # processes that import TensorFlow
 def test_growth_is_measured_in_pairs():
     pairs = bench.growth_cases()
     for small, large in zip(pairs[::2], pairs[1::2], strict=True):
