@@ -57,11 +57,10 @@ def document_vectors(aspects: Sequence[DocumentAspects], dimensions: int = DIMEN
     values, vectors = linalg.eigh((weights.T @ weights).toarray())
     last = values[-dimensions:][:1]
     kept = values > max(values.max(initial=0.0) * _TIE, last.sum() * (1.0 - _TIE))
-    projected = weights @ vectors[:, kept]
-    length = np.sqrt((projected**2).sum(axis=1))
+    projected = [weights @ vector for vector in vectors.T[kept]]
+    length = np.sqrt(sum((coordinate**2 for coordinate in projected), start=np.zeros(len(documents))))
     known = length > _LEAST_LENGTH
-    unit = np.round(projected[known] / length[known, None] / _STEP) * _STEP
-    columns = {str(number): pa.array(column.astype(np.float32)) for number, column in enumerate(unit.T)}
+    columns = {str(number): _rounded(coordinate[known] / length[known]) for number, coordinate in enumerate(projected)}
     return pa.table({"document_id": pa.array(documents[known]), **columns})
 
 
@@ -113,6 +112,10 @@ def profile_cosines(
     length = np.sqrt(squares)[profile_of]
     missing = (length <= _LEAST_LENGTH) | (document < 0)
     return (dot / np.where(missing, 1.0, length)).astype(np.float32), missing
+
+
+def _rounded(coordinate: np.ndarray) -> pa.Array:
+    return pa.array((np.round(coordinate / _STEP) * _STEP).astype(np.float32))
 
 
 def _unit_rows(aspects: DocumentAspects, documents: np.ndarray) -> sparse.csr_matrix:
