@@ -4,7 +4,8 @@ The columns that feature engineering writes, the tf.Example spec, schema.pbtxt, 
 serving signature and the tables of docs and summary are all derived from `FEATURES` and `KEYS`. To add a feature, add a row here,
 a pure function in transforms/ that computes the column, and a golden row in a test.
 
-Names, bucket counts and embedding sizes are those of NVIDIA's Wide & Deep for the Outbrain data, with the spelling mended.
+Names, bucket counts, embedding sizes and what is on by default are those of NVIDIA's Wide & Deep for the Outbrain data,
+with the spelling mended.
 """
 
 from collections.abc import Iterable
@@ -156,6 +157,12 @@ def _aspect_groups(aspect: Aspect, min_views: int) -> tuple[CtrGroup, CtrGroup]:
 
 _ENTITY, _TOPIC, _CATEGORY = ASPECTS
 
+LATENT_ASPECTS = (_TOPIC, _CATEGORY)
+"""The aspects that the latent directions of documents are made of: those of few distinct ids."""
+
+USER_LATENT, DOCUMENT_LATENT = "user_doc_ad_sim_latent", "doc_event_doc_ad_sim_latent"
+"""The features that compare documents by latent directions; see transforms/latent.py."""
+
 CTR_GROUPS: tuple[CtrGroup, ...] = (
     CtrGroup("pop_ad_id", ("ad_id",), 5, "ad", (_VALUE, _CONF), per_ad=False, views_feature="ad_views"),
     CtrGroup("pop_document_id", ("doc_id",), 5, "ad's document", (_VALUE, _CONF), views_feature="doc_views"),
@@ -254,6 +261,16 @@ def _similarity_features() -> Iterable[Feature]:
             yield from _with_confidence(stem, about, (_VALUE, *conf), "zero", (*tables, aspect.table))
 
 
+def _latent_features() -> Iterable[Feature]:
+    for name, whose, tables in (
+        (USER_LATENT, "what the user viewed before the display", (*_META, "page_views")),
+        (DOCUMENT_LATENT, "the event's document", _META),
+    ):
+        tables = (*tables, *(aspect.table for aspect in LATENT_ASPECTS))
+        about = f"cosine of {whose} and the ad's document in latent directions of topics and categories"
+        yield _number(name, "item", "float32", "raw", "zero", about, tables, is_input=False)
+
+
 _VIEWS = ("page_views",)
 
 FEATURES: tuple[Feature, ...] = (
@@ -284,6 +301,7 @@ FEATURES: tuple[Feature, ...] = (
     _number("doc_ad_days_since_published", "item", "int64", "log", "zero", "age of the ad's document, 0 to 3650 days", _META),
     *_ctr_features(),
     *_similarity_features(),
+    *_latent_features(),
 )
 
 

@@ -1,7 +1,8 @@
 """The feature table computed by brute force: the independent twin that feature engineering is compared with.
 
 Plain Python over dictionaries, written from the definitions for reading and not for speed: every row scans all the history of its
-group. Nothing is shared with transforms/ but the table of time zones. Logs must be small and uncompressed.
+group. Latent directions alone are NumPy's. Nothing is shared with transforms/ but the table of time zones. Logs must be small and
+uncompressed.
 """
 
 import contextlib
@@ -14,6 +15,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from schemas.config import FeaturesConfig, SplitConfig
 from schemas.features import ASPECTS, CTR_GROUPS, FEATURES, Aspect, CtrGroup, columns
@@ -67,6 +70,7 @@ class Log:
         documents: documents_meta by document.
         views: Page views by user.
         aspects: By the aspect's name.
+        directions: Of length 1, by document; of topics and categories.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -80,6 +84,7 @@ class Log:
         for view in tables["page_views"] or []:
             self.views[view["uuid"]].append(view)
         self.aspects = {a.name: AspectTable(a, tables[a.table] or [], len(self.documents)) for a in ASPECTS}
+        self.directions = latent_directions([self.aspects[name] for name in ("topic", "category")]) if self.documents else {}
         self.ads_per_display = Counter(click["display_id"] for click in self.clicks)
 
 
@@ -292,6 +297,8 @@ def user_features(log: Log, row: Row, config: FeaturesConfig) -> Row:
         "user_views": len(viewed),
         "user_has_already_viewed_doc": None if row["doc_id"] is None else int(row["doc_id"] in viewed),
     }
+    profile_direction = sum((log.directions[document] for document in viewed if document in log.directions), start=np.zeros(1))
+    found["user_doc_ad_sim_latent"] = latent_cosine(profile_direction, log.directions.get(row["doc_id"]))
     for aspect in ASPECTS:
         table = log.aspects[aspect.name]
         profile: dict[Any, float] = defaultdict(float)
@@ -304,7 +311,8 @@ def user_features(log: Log, row: Row, config: FeaturesConfig) -> Row:
 
 def event_document_similarities(log: Log, row: Row) -> Row:
     """How similar the event's document and the ad's are."""
-    found: Row = {}
+    event_direction, ad_direction = (log.directions.get(row[name]) for name in ("doc_event_id", "doc_id"))
+    found: Row = {"doc_event_doc_ad_sim_latent": latent_cosine(event_direction, ad_direction)}
     for aspect in ASPECTS:
         table = log.aspects[aspect.name]
         event, ad = table.of_document(row["doc_event_id"]), table.of_document(row["doc_id"])
@@ -343,6 +351,36 @@ def with_confidence(stem: str, value: float | None, confidence: float | None) ->
     """The three columns of a value, its confidence and their product."""
     product = None if value is None or confidence is None else value * confidence
     return {stem: value, f"{stem}_conf": confidence, f"{stem}_conf_multipl": product}
+
+
+# Latent directions
+
+
+def latent_directions(tables: Sequence[AspectTable], dimensions: int = 24) -> dict[int, np.ndarray]:
+    """The documents by latent semantic analysis; a document that is orthogonal to all dimensions has no direction.
+
+    Rows are the documents' idf * confidence, of length 1 by table, decomposed as U S V'; coordinates are U S, of length 1. All
+    dimensions count that are as strong as number `dimensions`.
+    """
+    documents = sorted(set().union(*(table.of for table in tables)))
+    if not documents:
+        return {}
+    blocks = []
+    for table in tables:
+        weighted = [table.weighted(table.of_document(document)) for document in documents]
+        blocks.append([[one.get(x, 0.0) / (length(one) or 1.0) for x in table.idf] for one in weighted])
+    left, strength, _ = np.linalg.svd(np.hstack(blocks), full_matrices=False)
+    weakest = strength[min(dimensions, len(strength)) - 1]
+    kept = (strength**2 > weakest**2 * (1 - 1e-6)) & (strength**2 > 1e-6 * strength[0] ** 2)
+    found = zip(documents, left[:, kept] * strength[kept], strict=True)
+    return {document: row / np.linalg.norm(row) for document, row in found if np.linalg.norm(row) > 1e-6}
+
+
+def latent_cosine(one: np.ndarray | None, other: np.ndarray | None) -> float | None:
+    """The cosine; None if a side has no direction."""
+    if one is None or other is None or np.linalg.norm(one) < 1e-6:
+        return None
+    return float(np.dot(one, other) / np.linalg.norm(one) / np.linalg.norm(other))
 
 
 # Click-through rates

@@ -16,6 +16,7 @@ class DocumentAspects:
     """One kind of aspect of all documents.
 
     Attributes:
+        documents: (D,) the documents' ids, ascending.
         ids: The V distinct aspect ids, ascending; an aspect's code is its place here.
         idf: (V,) float64, ln(N / df): N documents in the log, df of which have the aspect.
         confidence: (D + 1, V) CSR matrix, float64; row i is document i, the last row, which -1 picks, is empty.
@@ -23,6 +24,7 @@ class DocumentAspects:
 
     def __init__(self, documents: np.ndarray, ids: pa.Array, confidence: sparse.csr_matrix, total_documents: int):
         self._index = IdIndex(documents)
+        self.documents = documents
         self.ids = ids
         self.confidence = confidence
         df = np.bincount(confidence.indices, minlength=len(ids))

@@ -8,12 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.config import SplitConfig
-from schemas.features import ASPECTS
+from schemas.features import ASPECTS, DOCUMENT_LATENT
 from schemas.tables import Dataset
 from transforms import context
 from transforms.aspects import DocumentAspects
 from transforms.dimensions import Dimension
 from transforms.examples import arrow_schema
+from transforms.latent import DocumentVectors, document_cosines
 from transforms.similarity import similarities, similarity_columns
 from transforms.split import TEST, TRAIN, assign_split
 from transforms.users import user_number
@@ -31,6 +32,7 @@ def base_rows(
     ads: Dimension,
     documents: Dimension | None,
     aspects: dict[str, DocumentAspects],
+    vectors: DocumentVectors | None,
     dataset: Dataset,
     split: SplitConfig | None,
     wanted: Collection[str],
@@ -42,6 +44,7 @@ def base_rows(
         ads: By `ad_id`: `document_id`, `campaign_id`, `advertiser_id`.
         documents: By `document_id`: `source_id`, `publisher_id`, `publish_time`; None if the log has no such table.
         aspects: By aspect name; an absent one is missing everywhere.
+        vectors: Latent directions of documents; None if there are none.
         dataset: For its clock.
         split: How to split labelled rows; None puts them all into TRAIN. Rows without a label are TEST.
         wanted: The columns to compute, of those that need any computing.
@@ -90,6 +93,9 @@ def base_rows(
         stem = f"doc_event_doc_ad_sim_{aspect.plural}"
         if aspect.name in aspects and not set(wanted).isdisjoint(with_confidence(stem)):
             columns |= similarity_columns(stem, *_document_similarities(event_doc, ad_doc, aspects[aspect.name]))
+    if vectors is not None and DOCUMENT_LATENT in wanted:
+        cosine, missing = document_cosines(vectors.places_of(event_doc), vectors.places_of(ad_doc), vectors)
+        columns[DOCUMENT_LATENT] = pa.array(cosine, mask=missing)
     if "clicked" in joined.column_names:
         columns["label"] = joined["clicked"]
         codes = assign_split(display_id.to_numpy(), timestamp, split) if split else np.full(joined.num_rows, TRAIN)

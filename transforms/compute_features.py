@@ -30,6 +30,7 @@ from transforms.displays import join_displays
 from transforms.history import answer_requests as answer_click_requests
 from transforms.history import history_columns, history_requests
 from transforms.ingest_report import COUNTS_FILE, REJECTS_FILE, write_counts, write_rejects
+from transforms.latent import DocumentVectors, load_vectors
 from transforms.parse import Reject, empty_table
 from transforms.partition import Parcel, partition_of, receive, scatter, ship
 from transforms.sources import Source
@@ -53,6 +54,7 @@ class FeatureJob:
         documents: Path of the saved documents dimension; None if the log has no such table.
         total_documents: Its rows; 0 without.
         aspects: Paths of the saved document aspects, by aspect name.
+        vectors: Path of the saved latent directions of documents; None if no column needs them, or a table they need is absent.
         work: Folder for rows on their way, until the job is done; all workers reach it.
         partitions: How many parts the displays and the keys of each CTR group are cut into.
         user_partitions: How many parts the users are cut into.
@@ -68,6 +70,7 @@ class FeatureJob:
     documents: str | None
     total_documents: int
     aspects: dict[str, str]
+    vectors: str | None
     work: str
     partitions: int
     user_partitions: int
@@ -80,6 +83,10 @@ class FeatureJob:
     def load_aspects(self) -> dict[str, DocumentAspects]:
         """Loads the document aspects, by aspect name; once a process."""
         return {name: load_aspects(path, self.total_documents) for name, path in self.aspects.items()}
+
+    def load_vectors(self) -> DocumentVectors | None:
+        """Loads the latent directions of documents, if the job has them; once a process."""
+        return load_vectors(self.vectors) if self.vectors else None
 
 
 class ComputeFeatures(beam.PTransform):
@@ -245,6 +252,7 @@ class _JoinDisplays(beam.DoFn):
         self._ads = Dimension(load(self._job.ads), "ad_id")
         self._documents = Dimension(load(self._job.documents), "document_id") if self._job.documents else None
         self._aspects = self._job.load_aspects()
+        self._vectors = self._job.load_vectors()
         self._wanted = base_columns(self._job.columns)
         if "page_views" in self._job.sources:
             self._wanted |= set(_asked_of_users(self._job))
@@ -262,7 +270,7 @@ class _JoinDisplays(beam.DoFn):
                 # A repeated event is one bad row, even where two tables meet the events.
                 rejects = [r for r in rejects if r.table == role or role == "clicks_train"]
                 yield from _report(role, 0, rejects)
-                dimensions = (self._ads, self._documents, self._aspects)
+                dimensions = (self._ads, self._documents, self._aspects, self._vectors)
                 found.append(base_rows(joined, *dimensions, self._job.dataset, self._job.split, self._wanted))
         rows = pa.concat_tables(found).combine_chunks()
         for name, count in _describe(rows).items():
@@ -332,7 +340,13 @@ def _look_back(element: tuple[int, dict[str, Iterable[Any]]], job: FeatureJob) -
     none = NO_VIEWS if "traffic_source" in job.columns else NO_VIEWS.drop_columns(list(TRAFFIC_ONLY))
     views = pa.concat_tables([none, *map(receive, packed["views"])])
     answers = answer_user_requests(
-        pa.concat_tables(requests), views, job.load_aspects(), job.features.delay_ms, job.features.history == "all", job.columns
+        pa.concat_tables(requests),
+        views,
+        job.load_aspects(),
+        job.load_vectors(),
+        job.features.delay_ms,
+        job.features.history == "all",
+        job.columns,
     )
     for home, part in scatter(answers.drop_columns(["home"]), answers["home"].to_numpy()):
         yield home, ship(part, job.work)

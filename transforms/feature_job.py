@@ -6,10 +6,12 @@ from collections.abc import Collection
 from apache_beam.io.filesystems import FileSystems
 
 from schemas.config import FeaturesConfig, IngestConfig, SplitConfig
-from schemas.features import ASPECTS
+from schemas.features import ASPECTS, DOCUMENT_LATENT, LATENT_ASPECTS, USER_LATENT
 from schemas.tables import Dataset
+from transforms.aspects import load_aspects
 from transforms.compute_features import FeatureJob
 from transforms.dimensions import drop_repeated, load_table, save
+from transforms.latent import document_vectors
 from transforms.parse import Reject
 from transforms.sources import Source, find_sources, missing_features
 from transforms.wanted import all_columns, optional_tables
@@ -88,6 +90,11 @@ def plan(
             save(rows, path)
             saved[role] = path, rows.num_rows
     documents, total_documents = saved.get("documents_meta", (None, 0))
+    aspects = {aspect.name: saved[aspect.table][0] for aspect in ASPECTS if aspect.table in saved}
+    vectors = None
+    if total_documents and not wanted.isdisjoint({USER_LATENT, DOCUMENT_LATENT}) and all(a.name in aspects for a in LATENT_ASPECTS):
+        vectors = FileSystems.join(work, "document_vectors.arrow")
+        save(document_vectors([load_aspects(aspects[aspect.name], total_documents) for aspect in LATENT_ASPECTS]), vectors)
     big = ["clicks_train", "events"] + ["clicks_test"] * with_test
     job = FeatureJob(
         dataset,
@@ -95,7 +102,8 @@ def plan(
         ads=saved["promoted_content"][0],
         documents=documents,
         total_documents=total_documents,
-        aspects={aspect.name: saved[aspect.table][0] for aspect in ASPECTS if aspect.table in saved},
+        aspects=aspects,
+        vectors=vectors,
         work=work,
         partitions=1 + _GROWTH * _text_bytes(sources, big) // features.partition_bytes,
         user_partitions=1 + _text_bytes(sources, ["page_views"]) // features.partition_bytes,

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
-from schemas.features import ASPECTS
+from schemas.features import ASPECTS, USER_LATENT
 from transforms.aspects import DocumentAspects, ranges
+from transforms.latent import DocumentVectors, profile_cosines
 from transforms.partition import mix
 from transforms.similarity import similarities, similarity_columns
 from transforms.wanted import with_confidence
@@ -82,6 +83,7 @@ def answer_requests(
     requests: pa.Table,
     views: pa.Table,
     aspects: dict[str, DocumentAspects],
+    vectors: DocumentVectors | None,
     delay_ms: int,
     see_all: bool,
     wanted: Collection[str],
@@ -93,13 +95,14 @@ def answer_requests(
             `doc_id`, `event_platform`, `event_geo_location`.
         views: All page views of these users: `user`, `document_id`, `timestamp`, `platform`, `geo_location`, `traffic_source`.
         aspects: By aspect name; an absent one gives no columns.
+        vectors: Latent directions of documents; None gives no column.
         delay_ms: How much later than it happens a page view becomes known.
         see_all: Whether a row sees all views of the user, also later ones.
         wanted: The columns to compute. Without `traffic_source`, views need not have `TRAFFIC_ONLY`, nor requests the event's.
 
     Returns:
         `home`, `row`, and where wanted `traffic_source`, `user_views`, `user_has_already_viewed_doc`, and for each aspect the
-        similarity of the user's views and the ad's document, its `_conf` and `_conf_multipl`.
+        similarity of the user's views and the ad's document, its `_conf` and `_conf_multipl`, and the latent one.
     """
     history = _History(views)
     _, first, display_of = np.unique(requests["display_id"].to_numpy(), return_index=True, return_inverse=True)
@@ -121,6 +124,10 @@ def answer_requests(
         if aspect.name in aspects and not set(wanted).isdisjoint(with_confidence(stem)):
             parts = _profile_similarities(history, start, end, display_of, document, aspects[aspect.name])
             columns |= similarity_columns(stem, *parts)
+    if vectors is not None and USER_LATENT in wanted:
+        viewed = vectors.places_of(pa.array(history.document))
+        cosine, missing = profile_cosines(viewed, start, end, display_of, vectors.places_of(document), vectors)
+        columns[USER_LATENT] = pa.array(cosine, mask=missing)
     return pa.table(columns)
 
 

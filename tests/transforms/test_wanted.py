@@ -39,6 +39,8 @@ def everything(log: Path, tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
         (("user_has_already_viewed_doc", "event_geo_location"), {"page_views"}),
         (("user_doc_ad_sim_topics_conf",), {"page_views", "documents_meta", "documents_topics"}),
         (("doc_event_doc_ad_sim_entities", "doc_event_entity_id"), {"documents_meta", "documents_entities"}),
+        (("doc_event_doc_ad_sim_latent",), {"documents_meta", "documents_topics", "documents_categories"}),
+        (("user_doc_ad_sim_latent",), {"page_views", "documents_meta", "documents_topics", "documents_categories"}),
         (("pop_category_id_country",), {"documents_categories"}),
     ],
 )
