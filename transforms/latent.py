@@ -12,6 +12,9 @@ from transforms.aspects import DocumentAspects
 from transforms.dimensions import IdIndex, load
 
 DIMENSIONS = 24
+MAX_ASPECTS = 500
+"""Aspects of a kind that count: those of the most documents, ties by id. It bounds time and memory, which grow with its cube and
+square; a log has a few hundred topics and a hundred categories."""
 
 _TIE = 1e-6
 """Eigenvalues that differ by less than this share are one: which of their vectors comes first would be chance."""
@@ -120,6 +123,9 @@ def _rounded(coordinate: np.ndarray) -> pa.Array:
 
 def _unit_rows(aspects: DocumentAspects, documents: np.ndarray) -> sparse.csr_matrix:
     """The documents' idf times confidence, (documents, aspects), each row of length 1, or 0 where all of it weighs nothing."""
-    weights = aspects.confidence[aspects.rows_of(pa.array(documents))] @ sparse.diags(aspects.idf)
+    weights = (aspects.confidence[aspects.rows_of(pa.array(documents))] @ sparse.diags(aspects.idf)).tocsc()
+    if weights.shape[1] > MAX_ASPECTS:
+        most_used = np.argsort(-np.diff(weights.indptr), kind="stable")[:MAX_ASPECTS]
+        weights = weights[:, np.sort(most_used)]
     length = np.sqrt(np.asarray(weights.multiply(weights).sum(axis=1)).ravel())
     return sparse.diags(1.0 / np.where(length > 0.0, length, 1.0)) @ weights

@@ -167,3 +167,10 @@ def test_without_page_views_the_user_s_alone_is_missing(rows):
     found = rows(without=["page_views"])
     assert {row[USER_LATENT] for row in found.values()} == {None}
     assert found[1, 10][DOCUMENT_LATENT] == pytest.approx(1)
+
+
+def test_only_the_most_used_aspects_count(directions, monkeypatch):
+    monkeypatch.setattr("transforms.latent.MAX_ASPECTS", 1)
+    vectors = directions(((1, COOL, 1.0), (2, COOL, 1.0), (3, RAIN, 1.0)))
+    assert cosine(vectors, 1, 2) == pytest.approx(1.0)
+    assert cosine(vectors, 3, 3) is None
