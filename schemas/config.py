@@ -104,9 +104,19 @@ class EncodingConfig(_Section):
     drop: tuple[str, ...] = Field((), description="Features to leave out.")
     max_buckets: PositiveInt | None = Field(None, description="Upper bound on the hash buckets of every id.")
 
+    def inputs(self, max_embedding_dim: int | None = None) -> tuple[features.Feature, ...]:
+        """Returns the features that the model sees, embeddings no wider than `max_embedding_dim`.
+
+        Raises:
+            ValueError: See `features.model_inputs`.
+        """
+        return features.model_inputs(
+            add=self.add, drop=self.drop, max_buckets=self.max_buckets, max_embedding_dim=max_embedding_dim
+        )
+
     @model_validator(mode="after")
     def _known(self) -> "EncodingConfig":
-        features.model_inputs(add=self.add, drop=self.drop)
+        self.inputs()
         return self
 
 
@@ -503,7 +513,7 @@ class Config(_Section):
 
     @model_validator(mode="after")
     def _crosses_are_inputs(self) -> "Config":
-        seen = {f.name for f in features.model_inputs(add=self.encoding.add, drop=self.encoding.drop) if f.wide}
+        seen = {f.name for f in self.encoding.inputs() if f.wide}
         missing = sorted({name for pair in self.model.crosses for name in pair} - seen)
         if missing:
             raise ValueError(f"model.crosses: the wide part does not see {', '.join(missing)}; encoding.add can switch it on")

@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from schemas import features
 from schemas.config import EncodingConfig
 from schemas.errors import ConfigError
 from schemas.features import MISSING_ID, Feature
@@ -45,7 +44,7 @@ def preprocessing_fn(inputs: dict[str, Column], custom_config: dict[str, Any] | 
     """
     encoding = EncodingConfig.model_validate((custom_config or {}).get("encoding") or {})
     outputs = {name: _first_values(inputs[name], 1, MISSING_ID)[:, 0] for name in PASSED_THROUGH if name in inputs}
-    chosen = features.model_inputs(add=encoding.add, drop=encoding.drop, max_buckets=encoding.max_buckets)
+    chosen = encoding.inputs()
     for feature in chosen:
         if feature.name not in inputs:
             raise ConfigError(f"the schema of the raw Examples has no feature {feature.name}; encoding.drop can leave it out")

@@ -10,7 +10,6 @@ import tensorflow_transform as tft
 from components.prebatch import replay
 from components.prebatch.manifest import Manifest, RecordFile, write_manifest
 from components.prebatch.pack import ReadPacked, WriteRecords, parse_spec
-from schemas import features
 from schemas.config import EncodingConfig, PrebatchConfig
 from schemas.records import RecordLayout, record_layout
 
@@ -46,7 +45,7 @@ def prebatch(
         InputDataError: Examples cannot be read, or a row has no label.
         ConfigError: Transform did not write one of the features.
     """
-    layout = record_layout(features.model_inputs(add=encoding.add, drop=encoding.drop, max_buckets=encoding.max_buckets))
+    layout = record_layout(encoding.inputs())
     spec = parse_spec(tft.TFTransformOutput(transform_graph).transformed_feature_spec(), layout)
     names = [f"Split-{split}" for split in SPLITS]
     manifests = {

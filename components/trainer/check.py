@@ -4,7 +4,6 @@ the configuration as JSON on standard input, and prints what is wrong.
 
 import sys
 
-from schemas import features
 from schemas.config import LATEST_BLESSED, Config
 from schemas.errors import ClickrankError
 
@@ -25,14 +24,8 @@ def check_model(config: Config) -> None:
     from components.trainer.saved_variables import read_variables
     from components.trainer.warm_start import plan_for
 
-    encoding, trainer = config.encoding, config.trainer
-    inputs = features.model_inputs(
-        add=encoding.add,
-        drop=encoding.drop,
-        max_buckets=encoding.max_buckets,
-        max_embedding_dim=config.model.max_embedding_dim,
-    )
-    model = build_model(inputs, config.model)
+    trainer = config.trainer
+    model = build_model(config.encoding.inputs(config.model.max_embedding_dim), config.model)
     if trainer.warm_start and trainer.warm_start != LATEST_BLESSED:
         plan_for(model, read_variables(trainer.warm_start), trainer)
 

@@ -63,12 +63,7 @@ class Job(BaseModel):
 
     def inputs(self) -> tuple[features.Feature, ...]:
         """Returns the features that the model sees."""
-        return features.model_inputs(
-            add=self.encoding.add,
-            drop=self.encoding.drop,
-            max_buckets=self.encoding.max_buckets,
-            max_embedding_dim=self.model.max_embedding_dim,
-        )
+        return self.encoding.inputs(self.model.max_embedding_dim)
 
     def layout(self) -> RecordLayout:
         """Returns the layout of the records."""
