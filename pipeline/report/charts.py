@@ -30,7 +30,6 @@ CONFIG: dict[str, Any] = {
         "titlePadding": 8,
         "labelOverlap": True,
     },
-    "axisX": {"tickCount": 6},
     "axisY": {"domain": False, "ticks": False, "labelPadding": 8},
     "legend": {
         "orient": "top",
@@ -98,31 +97,27 @@ def forest(rows: Sequence[Slice], reference: str) -> Chart:
     ).properties(width="container", height=alt.Step(22))
 
 
-def by_epoch(epochs: Sequence[Epoch], name: str, title: str, best: Callable[[Iterable[float]], float]) -> Chart:
+def by_epoch(epochs: Sequence[Epoch], name: str, best: Callable[[Iterable[float]], float]) -> Chart:
     """A figure by epoch; its best value is a labelled diamond.
 
     Args:
         epochs: At least one has the figure.
         name: Of the attribute of `Epoch`.
-        title: Of the axis.
         best: max or min.
     """
     values = [{"epoch": e.epoch, "value": getattr(e, name)} for e in epochs if getattr(e, name) is not None]
     top = best(v["value"] for v in values)
     last = max(epoch.epoch for epoch in epochs)
-    x = (
-        alt.X("epoch:Q", title="epoch")
-        .axis(tickMinStep=1, tickCount=5, format="d", grid=False)
-        .scale(domain=[0.7, last + 0.3], nice=False)
-    )
-    y = alt.Y("value:Q", title=title).scale(zero=False, padding=16).axis(tickCount=5)
+    x = alt.X("epoch:Q", title="epoch").axis(tickMinStep=1, tickCount=5, format="d", grid=False)
+    x = x.scale(domain=[0.7, last + 0.3], nice=False)
+    y = alt.Y("value:Q", title=None).scale(zero=False, padding=18).axis(tickCount=5)
     base = alt.Chart(_data(values)).encode(x=x, y=y)
     mark = alt.Chart(_data([{**next(v for v in values if v["value"] == top), "text": f"{top:.4f}"}])).encode(x=x, y=y)
     return alt.layer(
         base.mark_line(color=ACCENT, strokeWidth=2),
         base.mark_point(filled=True, size=45, opacity=1, color=ACCENT).encode(tooltip=_tooltip("epoch:Q", "value:Q")),
         mark.mark_point(filled=True, size=140, opacity=1, shape="diamond", color=ACCENT),
-        mark.mark_text(dy=-14, fontSize=12, color=INK).encode(text="text:N"),
+        mark.mark_text(dy=-14 if best is max else 16, fontSize=12, color=INK).encode(text="text:N"),
     ).properties(width="container", height=180)
 
 

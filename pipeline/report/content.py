@@ -149,6 +149,7 @@ class Slice:
     Attributes:
         column: What it is by, such as `event_platform`.
         value: Of that.
+        meaning: Of the value, "" if it speaks for itself.
         displays: With a click; None if unknown.
         map_at_12: Of the model.
         popularity: MAP@12 of the popularity ranking.
@@ -159,6 +160,7 @@ class Slice:
 
     column: str
     value: str
+    meaning: str
     displays: int | None
     map_at_12: Estimate
     popularity: float | None = None
@@ -169,7 +171,7 @@ class Slice:
     @property
     def name(self) -> str:
         """Column and value."""
-        return f"{self.column} = {self.value}"
+        return f"{self.column} = {self.value}" + (f" ({self.meaning})" if self.meaning else "")
 
 
 @dataclass(frozen=True, slots=True)

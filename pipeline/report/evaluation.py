@@ -1,6 +1,7 @@
 """The eval split's figures: rankings, metrics, slices and calibration, from the Evaluator's artifact and the Gate's verdict."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from components.evaluator.eval_config import MAP_AT_12, MAP_AT_12_POPULARITY, MA
 from components.evaluator.results import OVERALL, Evaluation, Metrics, SliceKey
 from pipeline.report import content
 from pipeline.report.content import Estimate
+from schemas import features
 
 _OF_FEATURE = f"{MAP_AT_12}_of_feature/"
 _BLESSED = f"{MAP_AT_12}_blessed"
@@ -109,10 +111,32 @@ def slices(evaluation: Evaluation, displays: pa.Table | None, verdict: Mapping[s
         for key, metrics in evaluation.candidate.items()
         if key != OVERALL
     ]
-    rows = [row for row in rows if row is not None]
     order = {column: i for i, column in enumerate(dict.fromkeys(_columns(key) for key in evaluation.candidate))}
-    kept = sorted((row for row in rows if row), key=lambda row: (order[row.column], -(row.displays or 0), row.value))
+    kept = sorted((row for row in rows if row), key=lambda row: (order[row.column], *_place(row)))
     return content.Slices("the blessed model" if has_blessed else "popularity", tuple(kept))
+
+
+def _place(row: content.Slice) -> tuple[float, str]:
+    """Numbers by value, names by falling number of displays."""
+    if re.fullmatch(r"-?\d+(\.\d+)?", row.value):
+        return float(row.value), row.value
+    return -float(row.displays or 0), row.value
+
+
+def value_names(column: str) -> dict[str, str]:
+    """Returns what the values of an indicator mean, as far as the feature table lists them in its `about`.
+
+    It does so in one of two ways: `0 desktop, 1 mobile, 2 tablet`, or `local hour: 5-7, 8-10`, as many as there are values.
+    """
+    feature = next((f for f in features.FEATURES if f.name == column and f.kind == "indicator"), None)
+    if feature is None:
+        return {}
+    first, _, rest = feature.about.partition(": ")
+    numbered = dict(re.findall(r"\b(\d+) ([a-z]+)", first))
+    listed = rest.split(", ")
+    if len(numbered) == feature.buckets:
+        return numbered
+    return {str(i): name for i, name in enumerate(listed)} if len(listed) == feature.buckets else {}
 
 
 def slice_name(key: SliceKey) -> str:
@@ -152,6 +176,7 @@ def _slice(
     return content.Slice(
         _columns(key),
         ", ".join(str(part) for _, part in key),
+        ", ".join(filter(None, (value_names(column).get(str(part), "") for column, part in key))),
         None if count is None else int(count),
         estimate,
         popularity,

@@ -189,7 +189,7 @@ def _time_of(run_id: str) -> float | None:
 
 def _infra(sources: Sources) -> content.Infra:
     if "InfraValidator" not in sources.run.executions:
-        raise NotThereError("This run had no infra check.")
+        raise NotThereError("The run had none.")
     return evaluation.infra(_read_json(sources.run.folder("InfraValidator", "blessing") / "infra.json"))
 
 

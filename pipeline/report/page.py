@@ -68,7 +68,7 @@ def _tiles(report: Report) -> tuple[Fact, ...]:
         return ()
     tiles = [Fact("MAP@12", number(own.value), f"95 %: {interval(own)}" if own.lower is not None else "")]
     tiles += [
-        Fact(f"to {name}", signed(value), note)
+        Fact(f"against {name}", signed(value), note)
         for name, value, note in ((n, *_difference(report, found, n, own.value)) for n in ("popularity", "blessed model"))
         if value is not None
     ]
@@ -125,7 +125,7 @@ def _bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed."""
     import vl_convert
 
-    return vl_convert.javascript_bundle(None)
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
 
 
 def _text(name: str) -> str:

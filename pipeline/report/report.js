@@ -12,8 +12,9 @@
     config,
     loader: { load: refuse, sanitize: refuse, http: refuse, file: refuse },
   };
-  // Names beside a plot may take a good third of it.
-  config.axis.labelLimit = Math.max(110, Math.min(320, 0.36 * document.getElementById("main").clientWidth));
+  const width = document.getElementById("main").clientWidth;
+  config.axis.labelLimit = Math.max(110, Math.min(320, 0.36 * width)); // names beside a plot may take a good third of it
+  config.axisX = { tickCount: width < 500 ? 3 : 6 };
   const draw = (key, spec) =>
     vegaEmbed(document.getElementById(key), spec, options).catch((error) => {
       document.getElementById(key).textContent = "This plot could not be drawn; the table below has its numbers.";

@@ -98,7 +98,7 @@ def _checks(verdict: content.Verdict, report: content.Report) -> Blocks:
             )
         )
     if isinstance(report.infra, Absent):
-        blocks.append(Note(f"Infra check: {report.infra.why}"))
+        blocks.append(Note(f"Nothing of an infra check. {report.infra.why}"))
     else:
         infra = report.infra
         blocks.append(_table_of_checks("Infra check: the exported model in a fresh process", infra.checks))
@@ -225,7 +225,7 @@ def _training(epochs: Sequence[content.Epoch]) -> Blocks:
         values = [getattr(e, name) for e in epochs if getattr(e, name) is not None]
         if values:
             label = f"{title} by epoch, from {number(values[0])} to {number(values[-1])}, the best {number(best(values))}"
-            figures.append(Figure(f"plot-{name}", title, label, charts.by_epoch(epochs, name, title, best).to_dict(), None))
+            figures.append(Figure(f"plot-{name}", title, label, charts.by_epoch(epochs, name, best).to_dict(), None))
     return [Row(tuple(figures)), table]
 
 
