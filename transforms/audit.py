@@ -18,6 +18,9 @@ PROBED: tuple[str, ...] = ("popularity", *(f.name for f in FEATURES if f.kind in
 """Columns that are probed. Ids and lists of ids are not: they are copied from the log, and nothing in them is computed from labels.
 `popularity` is no feature but is computed from labels, and the gate trusts it."""
 
+AUDIT_FILE = "audit.json"
+"""Name of the file that an audit's result is written to."""
+
 _DOCUMENT_BITS = 31
 _DEVIATIONS = 2.0
 
