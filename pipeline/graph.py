@@ -11,12 +11,13 @@ from components.click_example_gen.component import ClickExampleGen
 from components.curated_schema import SCHEMA_FILE, CuratedSchema
 from components.evaluator.eval_config import eval_config
 from components.gate.component import Gate
+from components.leak_audit.component import LeakAudit
 from components.prebatch.component import Prebatch
 from components.pusher.executor import Executor as PusherExecutor
 from components.resolver import LatestBlessedOther
 from components.strict_example_validator import StrictExampleValidator
 from pipeline.beam import beam_args
-from pipeline.nodes import SECTIONS, WARM_START_RESOLVER
+from pipeline.nodes import LEAK_AUDIT, SECTIONS, WARM_START_RESOLVER
 from pipeline.paths import RootPaths
 from schemas.config import LATEST_BLESSED, Config
 from schemas.errors import ConfigError
@@ -54,6 +55,13 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
     validator = StrictExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema.outputs["schema"]).with_id(
         "ExampleValidator"
     )
+    audit = None
+    if config.audit.in_pipeline:
+        audit = LeakAudit(
+            examples=examples,
+            config={name: sections[name] for name in SECTIONS[LEAK_AUDIT]},
+            code=code_digest(*_FEATURE_CODE, "components/leak_audit"),
+        )
     transform = tfx.components.Transform(
         examples=examples,
         schema=schema.outputs["schema"],
@@ -110,6 +118,7 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         evaluation=evaluator.outputs["evaluation"],
         model=model,
         baseline_model=resolver.outputs["model"],
+        audit=audit.outputs["audit"] if audit else None,
         gate=config.gate,
         code=code_digest("schemas", "components/gate"),
     )
@@ -121,7 +130,7 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         ),
         custom_executor_spec=ExecutorClassSpec(PusherExecutor),
     )
-    nodes = [example_gen, statistics_gen, schema, validator, transform, prebatch]
+    nodes = [example_gen, statistics_gen, schema, validator, *([audit] if audit else []), transform, prebatch]
     nodes += [base] if warm_start else []
     nodes += [trainer, resolver, evaluator, gate, pusher]
     pipeline = tfx.dsl.Pipeline(

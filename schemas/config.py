@@ -509,8 +509,12 @@ class PushConfig(_Section):
 
 
 class AuditConfig(_Section):
-    """The leak audit of `clickrank features --audit`."""
+    """The leak audit, in the pipeline and of `clickrank features --audit`."""
 
+    in_pipeline: bool = Field(True, description="Whether `clickrank run` audits the features; if not, the verdict says so.")
+    max_rows: PositiveInt = Field(
+        500_000, description="Rows of each split that the pipeline audits at most, by a hash; `clickrank features` audits all."
+    )
     # Largest gaps of four synthetic logs of 20,000 displays: 0.0067 to 0.0103 with features.history=past, where all is honest;
     # 0.0206 to 0.0314 with history=all, where 6 to 9 columns of each log exceed 0.015.
     max_auc_gap: Annotated[float, Field(ge=0.0, le=1.0)] = Field(

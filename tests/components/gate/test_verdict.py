@@ -198,5 +198,5 @@ def test_a_verdict_is_repeatable():
 
 
 def test_calibration_bounds_the_wrong_way_round():
-    with pytest.raises(ValueError, match="min_calibration 2 is above max_calibration 1.25"):
+    with pytest.raises(ValueError, match=r"min_calibration 2 is above max_calibration 1\.25"):
         GateConfig(min_calibration=2.0)
