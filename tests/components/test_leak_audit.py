@@ -98,7 +98,10 @@ def test_a_column_made_of_its_own_rows_labels_is_named(run):
     planted = train.set_column(at, "popularity", pa.array(leaking, pa.float32()))
     check = judge(run(planted, held_out))
     assert not check.passed
-    assert f"1 of {len(PROBED)} features that know their own rows' labels: popularity (AUC gap 0.0683, allowed 0.0236)" in check.sentence
+    assert (
+        f"1 of {len(PROBED)} features that know their own rows' labels: popularity (AUC gap 0.0683, allowed 0.0236)"
+        in check.sentence
+    )
 
 
 def test_features_that_see_their_own_labels_never_pass(run):
