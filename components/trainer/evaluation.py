@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.evaluator import ranking
+from components.evaluator.scores import auc
 
 AUC_BINS = 10_000
 """Probabilities closer than 1 / AUC_BINS may count as equal in the AUC; everything else is exact."""
@@ -102,18 +103,6 @@ def evaluate(
         for logits, labels, displays in parts:
             totals.add(logits, labels, displays)
     return totals.metrics(add_up(totals.as_vector()))
-
-
-def auc(negatives: npt.NDArray, positives: npt.NDArray) -> float:
-    """The probability that a positive scores higher than a negative, half of it for a tie; NaN without one of either.
-
-    Args:
-        negatives: Negatives by bin of the score, ascending, (bins,).
-        positives: Positives, likewise.
-    """
-    below = np.cumsum(negatives) - negatives
-    pairs = negatives.sum() * positives.sum()
-    return float((positives * (below + negatives / 2)).sum() / pairs) if pairs else math.nan
 
 
 def _ratio(total: float, count: float) -> float:
