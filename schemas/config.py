@@ -476,6 +476,11 @@ class GateConfig(_Section):
         description="A loss to the blessed model that chance explains is let pass up to this much MAP@12. 0: the lower bound must "
         "be above -max_loss_to_blessed by itself, which refuses most models that are just as good.",
     )
+    allow_unjudged_blessed: bool = Field(
+        False,
+        description="Whether a model may go out though the latest blessed one cannot be judged on these displays: damaged, or of "
+        "other features.",
+    )
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(
         0.95, description="Of either bound of an interval; a model just as good as the blessed one is blessed about as often."
     )

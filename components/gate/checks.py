@@ -5,13 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.evaluator.eval_config import MAP_AT_12, MAP_AT_12_POPULARITY
-from components.evaluator.map_at_k import displays_key
+from components.evaluator.names import CALIBRATION, LOG_LOSS, MAP_AT_12, MAP_AT_12_POPULARITY, displays_key
 from components.evaluator.results import Metrics
 from components.gate.comparison import Comparison, SliceComparison
 from schemas.config import GateConfig
 
-_LOG_LOSS, _CALIBRATION = "log_loss", "calibration"
 _ROUNDING = 1e-12
 """MAPs are sums of up to millions of float64; a bound that is met but for rounding is met."""
 
@@ -28,7 +26,7 @@ class Check:
         value: What was measured; may be NaN.
         at_least: What `value` must at least be; None if it may be as low as it likes.
         at_most: What `value` may at most be; None if it may be as high as it likes.
-        passed: Whether it is between them; never if `value` is NaN.
+        passed: Whether it is between them, or else what `sentence` says.
         sentence: All of that, for people.
     """
 
@@ -49,7 +47,7 @@ def eval_displays(metrics: Metrics) -> Check:
 
 def finite_scores(metrics: Metrics) -> Check:
     """All scores are numbers: one that is none only ranks last in MAP@12, but shows in the log loss."""
-    finite = math.isfinite(metrics.get(_LOG_LOSS, math.nan))
+    finite = math.isfinite(metrics.get(LOG_LOSS, math.nan))
     sentence = "All scores are numbers." if finite else "The model gives scores that are not numbers."
     return Check("finite_scores", float(finite), 1.0, None, finite, sentence)
 
@@ -63,6 +61,14 @@ def gain_over_popularity(metrics: Metrics, gate: GateConfig) -> Check:
     relation = f"{abs(gain):.6f} {_side(gain)} the popularity ranking's {other:.6f}"
     demand = f"it must be at least {bound:g} above" if bound >= 0 else f"it may be at most {-bound:g} below"
     return Check(name, gain, bound, None, gain >= bound - _ROUNDING, f"MAP@12 {own:.6f} is {relation}; {demand}.")
+
+
+def blessed_model(problem: str, gate: GateConfig) -> Check:
+    """The latest blessed model can be judged: one that cannot must not be taken for one that is not there."""
+    allowed = gate.allow_unjudged_blessed
+    advice = "allowed by" if allowed else "to let a model out as the first one is, set"
+    sentence = f"No comparison with {problem} ({advice} gate.allow_unjudged_blessed)."
+    return Check("blessed_model", math.nan, None, None, allowed, sentence)
 
 
 def loss_to_blessed(metrics: Metrics, blessed: Metrics, comparison: Comparison | None, gate: GateConfig) -> Check:
@@ -101,7 +107,7 @@ def slices(tested: Sequence[SliceComparison], gate: GateConfig) -> Check:
 
 def calibration(metrics: Metrics, gate: GateConfig) -> Check:
     """The mean score over the share of clicks is within bounds."""
-    name, value, low, high = "calibration", metrics.get(_CALIBRATION, math.nan), gate.min_calibration, gate.max_calibration
+    name, value, low, high = "calibration", metrics.get(CALIBRATION, math.nan), gate.min_calibration, gate.max_calibration
     bounds = f"it must be at least {low:g}" if high is None else f"it must be from {low:g} to {high:g}"
     if not math.isfinite(value):
         return Check(name, value, low, high, False, f"The model's calibration is not a number; {bounds}.")

@@ -11,8 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from components.evaluator.displays import AP, AP_BLESSED, read_displays, slice_columns
-from components.evaluator.eval_config import MAP_AT_12
-from components.evaluator.map_at_k import displays_key
+from components.evaluator.names import MAP_AT_12, displays_key
 from components.evaluator.results import OVERALL, Metrics, read_evaluation
 from schemas.errors import ConfigError, InputDataError
 from schemas.serving import REPLAY_REPORT
@@ -28,8 +27,9 @@ class Evidence:
 
     Attributes:
         metrics: Overall metrics of the model, by name.
-        blessed_metrics: Those of the latest blessed model; None if there is none.
+        blessed_metrics: Those of the latest blessed model; None if there is none, or it could not be judged.
         displays: `components.evaluator.displays.displays_schema`; has AP@12 of the blessed model if there is one.
+        blessed_problem: Why the latest blessed model could not be judged; None if it could, or there is none.
         slices: By which columns to slice; several in one entry are crossed.
         audit: What the leak audit found; None if there was none.
         replay_skew: Largest difference of the exported model's scores to the trained one's; NaN if it is not known.
@@ -39,6 +39,7 @@ class Evidence:
     metrics: Metrics
     blessed_metrics: Metrics | None
     displays: pa.Table
+    blessed_problem: str | None = None
     slices: tuple[tuple[str, ...], ...] = ()
     audit: Mapping[str, Any] | None = None
     replay_skew: float = math.nan
@@ -87,12 +88,13 @@ def read_evidence(evaluation: str | Path, model: str | Path, audit: str | Path |
         ConfigError: There is a blessed model that the evaluation knows nothing of.
     """
     read = read_evaluation(evaluation)
-    if has_baseline and read.baseline is None:
+    if has_baseline and read.baseline is None and read.baseline_problem is None:
         raise ConfigError("Gate has a baseline_model, but the Evaluator had none; wire the same channel to both")
     return Evidence(
         metrics=read.candidate[OVERALL],
         blessed_metrics=read.baseline.get(OVERALL, {}) if read.baseline and has_baseline else None,
         displays=read_displays(evaluation),
+        blessed_problem=read.baseline_problem if has_baseline else None,
         slices=tuple(sorted({tuple(name for name, _ in key) for key in read.candidate} - {()})),
         audit=None if audit is None else _read_json(Path(audit) / AUDIT_FILE),
         replay_skew=_read_skew(Path(model) / REPLAY_REPORT),

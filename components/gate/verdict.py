@@ -47,7 +47,7 @@ class Verdict:
 def decide(evidence: Evidence, gate: GateConfig) -> Verdict:
     """Decides whether a model may go out: it may if every check of `components.gate.checks` passes.
 
-    A model is compared with the latest blessed one, overall and by slice, if there is one. A metric that is missing or not a finite
+    A model is compared with the latest blessed one, overall and by slice, if there is one that can be judged. A metric that is missing or not a finite
     number fails its check.
 
     Args:
@@ -74,6 +74,8 @@ def _checks(
     yield checks.eval_displays(metrics)
     yield checks.finite_scores(metrics)
     yield checks.gain_over_popularity(metrics, gate)
+    if evidence.blessed_problem is not None:
+        yield checks.blessed_model(evidence.blessed_problem, gate)
     if blessed is not None:
         yield checks.loss_to_blessed(metrics, blessed, comparison, gate)
         yield checks.slices(tested, gate)

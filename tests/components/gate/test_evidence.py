@@ -60,6 +60,14 @@ def test_an_evaluation_without_the_blessed_model(folders):
         folders()
 
 
+def test_a_blessed_model_that_could_not_be_judged(folders):
+    for name, value in (("baseline", None), ("baseline_problem", "the latest blessed model, /there: damaged")):
+        object.__setattr__(folders.made, name, value)
+    found = folders()
+    assert found.blessed_metrics is None
+    assert found.blessed_problem == "the latest blessed model, /there: damaged"
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]"])
 def test_a_damaged_audit_names_its_file(folders, content):
     (folders.folder / "audit" / "audit.json").write_text(content)

@@ -122,6 +122,19 @@ def test_a_blessed_model_that_is_nan_or_was_not_measured():
     assert verdict.reasons == ("MAP@12 of the blessed model is not a number.",)
 
 
+def test_a_blessed_model_that_cannot_be_judged_is_not_one_that_is_not_there():
+    known = evidence(HALF, blessed_problem="the latest blessed model, /some/model/saved_model.pb: No such file or directory")
+    verdict = decide(known, GateConfig())
+    assert failed(verdict) == ["blessed_model"]
+    assert verdict.reasons == (
+        "No comparison with the latest blessed model, /some/model/saved_model.pb: No such file or directory "
+        "(to let a model out as the first one is, set gate.allow_unjudged_blessed).",
+    )
+    allowed = decide(known, GateConfig(allow_unjudged_blessed=True))
+    assert allowed.blessed
+    assert any("(allowed by gate.allow_unjudged_blessed)" in reason for reason in allowed.reasons)
+
+
 def test_a_bad_blessed_model_is_no_excuse():
     verdict = decide(evidence(HALF, [0.2] * 1000, own={"map_at_12_popularity": 0.8}), GateConfig())
     assert failed(verdict) == ["gain_over_popularity"]
