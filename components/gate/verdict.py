@@ -47,8 +47,8 @@ class Verdict:
 def decide(evidence: Evidence, gate: GateConfig) -> Verdict:
     """Decides whether a model may go out: it may if every check of `components.gate.checks` passes.
 
-    A model is compared with the latest blessed one, overall and by slice, if there is one that can be judged. A metric that is missing or not a finite
-    number fails its check.
+    A model is compared with the latest blessed one, overall and by slice, if there is one that can be judged. A metric that is
+    missing or not a finite number fails its check.
 
     Args:
         evidence: What is known of the model.
