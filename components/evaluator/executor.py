@@ -120,7 +120,5 @@ def _first_rows(files: list[str]) -> list[bytes]:
     except tf.errors.OpError as error:
         raise InputDataError(f"{files[0]}: {error.message}") from error
     if not rows:
-        raise InputDataError(
-            f"{files[0]}: the eval split is empty; nothing can be judged. See split.eval_days, split.eval_fraction"
-        )
+        raise InputDataError(f"{files[0]}: the eval split is empty; see split.eval_days and split.eval_fraction")
     return rows

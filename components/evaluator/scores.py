@@ -23,8 +23,8 @@ def log_losses(scores: npt.NDArray[np.float64], clicked: npt.NDArray[np.bool_]) 
 
 def bucket_of(scores: npt.NDArray) -> npt.NDArray[np.int64]:
     """Returns the bucket of each score, (n,), 0 to BUCKETS - 1; of a NaN, 0."""
-    scaled = np.floor(np.nan_to_num(scores.astype(np.float64), nan=-1.0) * BINS) + 1
-    return np.clip(scaled, 0, BUCKETS - 1).astype(np.int64)
+    inside = np.clip(np.nan_to_num(scores.astype(np.float64), nan=-1.0), -1.0, 1.0)
+    return np.maximum(np.floor(inside * BINS) + 1, 0).astype(np.int64)
 
 
 def edges() -> npt.NDArray[np.float64]:
