@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from schemas import interrupts
-from schemas.errors import NOT_BLESSED_EXIT_CODE, ClickrankError, InputDataError, recover
+from schemas.errors import NOT_PUSHED_EXIT_CODE, ClickrankError, InputDataError, recover
 
 app = typer.Typer(
     name="clickrank",
@@ -20,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done; 2 usage or config; 3 bad input data, or features that leak; 4 ran, but the model was not blessed; "
+    epilog="Exit codes: 0 done; 2 usage or config; 3 bad input data, or features that leak; 4 ran, but nothing was pushed; "
     "5 a remote service failed; 75 transient, or a training that was told to stop and saved itself: run again; "
     "130 or 143 stopped by SIGINT or SIGTERM.",
 )
@@ -94,8 +94,8 @@ def run(
     summary = run_all(data, root, loaded, runner=runner, from_node=from_node, resume=resume, verbose=verbose)
     if as_json:
         typer.echo(json.dumps(summary))
-    if not summary["blessed"]:
-        raise typer.Exit(NOT_BLESSED_EXIT_CODE)
+    if summary["pushed_version"] is None:
+        raise typer.Exit(NOT_PUSHED_EXIT_CODE)
 
 
 @app.command()
