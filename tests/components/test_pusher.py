@@ -4,14 +4,12 @@ import json
 import multiprocessing
 import os
 import shutil
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from components.pusher import versions
-from components.pusher import durable
+from components.pusher import durable, versions
 from components.pusher.manifest import MANIFEST, content_digest
 from components.pusher.versions import push
 from schemas.errors import ConfigError, InputDataError, TransientError

@@ -129,7 +129,7 @@ def test_a_current_that_names_no_version_is_passed_over_and_mended(base, models,
 
 
 def test_the_newest_deleted_by_hand(base, models):
-    first, second, third = versions.versions(base)
+    _, second, third = versions.versions(base)
     shutil.rmtree(base / str(third))
     assert versions.current(base).name == str(second)
     assert push(models["b"], base).reused
