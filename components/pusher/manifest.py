@@ -83,6 +83,12 @@ def content_digest(folder: str | Path) -> str:
     return digest_of(checksums(Path(folder)))
 
 
+def recorded_digest(folder: Path) -> str:
+    """Returns a version's digest as its manifest has it; computes it where there are no checksums."""
+    manifest = read_manifest(folder)
+    return manifest.digest if manifest and manifest.files else content_digest(folder)
+
+
 def damage(folder: Path, *, contents: bool) -> str | None:
     """Returns how a version differs from its manifest, None if it does not, or if there is nothing to compare it with.
 

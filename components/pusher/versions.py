@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.pusher.durable import copy_files, locked, sync_path, sync_tree, write_synced
-from components.pusher.manifest import Manifest, checksums, content_digest, damage, digest_of, read_manifest
+from components.pusher.manifest import Manifest, checksums, content_digest, damage, digest_of, read_manifest, recorded_digest
 from schemas.errors import NOT_PUSHED_EXIT_CODE, ClickrankError, ConfigError, InputDataError, TransientError
 
 CURRENT = "CURRENT"
@@ -67,8 +67,8 @@ def push(source: str | Path, base: str | Path) -> Version:
     with locked(base, make=True):
         _finish(base)
         digest, newest = content_digest(source), _newest(base)
-        if newest and content_digest(_path(base, newest)) == digest:
-            return Version(newest, _path(base, newest), digest, reused=True)
+        if newest and content_digest(path_of(base, newest)) == digest:
+            return Version(newest, path_of(base, newest), digest, reused=True)
         if digest in (withdrawn := _withdrawn(base)):
             number = withdrawn[digest]
             raise WithdrawnError(
@@ -98,14 +98,14 @@ def rollback(base: str | Path, to: int | None = None) -> Version:
     with locked(base, make=False):
         finished = _finish(base)
         now = _newest(base)
-        newest = Version(now, _path(base, now), content_digest(_path(base, now)), reused=True)
+        newest = Version(now, path_of(base, now), content_digest(path_of(base, now)), reused=True)
         manifest = read_manifest(newest.path)
         if to is None and finished and manifest and manifest.restores is not None:
             return newest  # what a killed rollback had all but done
         number = _choose(base, newest) if to is None else to
         if number not in versions(base):
             raise ConfigError(f"{base}: there is no version {number}; there are {', '.join(map(str, versions(base)))}")
-        target = _path(base, number)
+        target = path_of(base, number)
         if broken := damage(target, contents=True):
             raise InputDataError(f"{target}: damaged, so it is not put back in service: {broken}")
         digest, restored = content_digest(target), read_manifest(target)
@@ -128,7 +128,7 @@ def current(base: str | Path) -> Path | None:
     """Returns the folder of the version in service: the one that CURRENT names, or the newest where it names none; else None."""
     base = Path(base)
     number = _named(base) or _newest(base)
-    return _path(base, number) if number else None
+    return path_of(base, number) if number else None
 
 
 def _named(base: Path) -> int:
@@ -142,10 +142,11 @@ def _named(base: Path) -> int:
 
 def _newest(base: Path) -> int:
     """The newest version with a model in it; 0 if there is none."""
-    return max((n for n in versions(base) if (_path(base, n) / "saved_model.pb").is_file()), default=0)
+    return max((n for n in versions(base) if (path_of(base, n) / "saved_model.pb").is_file()), default=0)
 
 
-def _path(base: Path, number: int) -> Path:
+def path_of(base: Path, number: int) -> Path:
+    """Returns the folder of a version; its name may have leading zeros."""
     return next((p for p in base.iterdir() if _is_number(p.name) and int(p.name) == number), base / str(number))
 
 
@@ -157,10 +158,9 @@ def _choose(base: Path, newest: Version) -> int:
     """The version that a rollback without a number means."""
     out = _withdrawn(base)
     for number in reversed(versions(base)):
-        path = _path(base, number)
+        path = path_of(base, number)
         if number < newest.number and (path / "saved_model.pb").is_file():
-            manifest = read_manifest(path)
-            digest = manifest.digest if manifest and manifest.files else content_digest(path)
+            digest = recorded_digest(path)
             if digest != newest.digest and digest not in out:
                 return number
     raise ConfigError(f"{base}: no version before {newest.number} is another model that was not rolled back; --to names one")
@@ -170,7 +170,7 @@ def _withdrawn(base: Path) -> dict[str, int]:
     """Digest -> number of the versions that a rollback took out of service and none put back."""
     out: dict[str, int] = {}
     for number in versions(base):
-        manifest = read_manifest(_path(base, number))
+        manifest = read_manifest(path_of(base, number))
         if manifest:
             out.pop(manifest.digest, None)
             if manifest.rolled_back_from:
