@@ -11,11 +11,8 @@ from components.click_example_gen.component import ClickExampleGen
 from components.curated_schema import SCHEMA_FILE, CuratedSchema
 from components.evaluator.component import Evaluator
 from components.gate.component import Gate
-<<<<<<< HEAD
-from components.leak_audit.component import LeakAudit
-=======
 from components.infra_validator.component import InfraValidator
->>>>>>> 23b383d461f3cf1efcd38ecc5e24b33f06df5f66
+from components.leak_audit.component import LeakAudit
 from components.prebatch.component import Prebatch
 from components.pusher.executor import Executor as PusherExecutor
 from components.resolver import LatestBlessedOther
@@ -142,13 +139,8 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
     )
     nodes = [example_gen, statistics_gen, schema, validator, *([audit] if audit else []), transform, prebatch]
     nodes += [base] if warm_start else []
-<<<<<<< HEAD
-    nodes += [trainer, resolver, evaluator, gate, pusher]
-    return tfx.dsl.Pipeline(
-=======
     nodes += [trainer, resolver, evaluator, gate, infra_validator, pusher]
-    pipeline = tfx.dsl.Pipeline(
->>>>>>> 23b383d461f3cf1efcd38ecc5e24b33f06df5f66
+    return tfx.dsl.Pipeline(
         pipeline_name=PIPELINE_NAME,
         pipeline_root=str(paths.artifacts),
         components=nodes,

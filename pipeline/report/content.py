@@ -44,6 +44,7 @@ class Run:
         blessed_run: Id of the run whose model was the latest blessed one when this run was judged; None if there was none.
         version: The pushed version, None if nothing was pushed.
         version_path: Where it is, relative to the root if it is below.
+        not_pushed: Why nothing was, if the push itself refused.
     """
 
     run_id: str
@@ -56,6 +57,7 @@ class Run:
     blessed_run: str | None = None
     version: int | None = None
     version_path: str = ""
+    not_pushed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,11 @@ class Check:
 class Comparison:
     """The paired comparison with the latest blessed model, on the same displays.
 
+    Its bounds are the gate's, not those of a 95 % interval.
+
     Attributes:
-        difference: Of MAP@12, with its interval at `confidence`.
-        confidence: Of the interval, 0 to 1.
+        difference: Of MAP@12, with its bounds at `confidence`.
+        confidence: With which each bound holds by itself, 0 to 1.
         detectable: The smallest difference that this eval set can detect.
         displays: Compared.
         resamples: Of the bootstrap.
@@ -176,10 +180,11 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Slices:
-    """All slices, and what their differences are to."""
+    """All slices, what their differences are to, and what each column is."""
 
     reference: str
     rows: tuple[Slice, ...]
+    columns: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,24 +11,37 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.evaluator.eval_config import MAP_AT_12, MAP_AT_12_POPULARITY, MAP_AT_12_RANDOM
+from components.evaluator.displays import AP, AP_BLESSED, AP_POPULARITY, AP_RANDOM, SLICE_PREFIX
+from components.evaluator.names import (
+    AUC,
+    CALIBRATION,
+    CANDIDATE,
+    GAUC,
+    LOG_LOSS,
+    MAP_AT_12,
+    MAP_AT_12_POPULARITY,
+    MAP_AT_12_RANDOM,
+    MRR,
+    NDCG_AT_12,
+    displays_key,
+    feature_of_key,
+)
 from components.evaluator.results import OVERALL, Evaluation, Metrics, SliceKey
+from components.evaluator.slices import find_slice_column
 from pipeline.report import content
 from pipeline.report.content import Estimate
 from schemas import features
 
-_OF_FEATURE = f"{MAP_AT_12}_of_feature/"
-_BLESSED = f"{MAP_AT_12}_blessed"
 _Z = 1.959963984540054  # of a 95 % interval
 _BUCKETS = 10
 
 METRICS = (
-    ("mrr", "mean reciprocal rank of the first click"),
-    ("ndcg_at_12", "normalised discounted cumulative gain of the first 12"),
-    ("auc", "chance that a clicked row scores above one that was not"),
-    ("gauc", "AUC within displays, averaged over them"),
-    ("log_loss", "mean cross-entropy of a row, in nats; lower is better"),
-    ("calibration", "sum of the scores by the number of clicks; 1 is right"),
+    (MRR, "mean reciprocal rank of the first click"),
+    (NDCG_AT_12, "normalised discounted cumulative gain of the first 12"),
+    (AUC, "chance that a clicked row scores above one that was not"),
+    (GAUC, "AUC within displays, averaged over them"),
+    (LOG_LOSS, "mean cross-entropy of a row, in nats; lower is better"),
+    (CALIBRATION, "sum of the scores by the number of clicks; 1 is right"),
 )
 """Shown beside MAP@12, where they are there."""
 
@@ -44,11 +57,11 @@ def summarise(evaluation: Evaluation, displays: pa.Table | None, best_possible: 
     own = evaluation.candidate[OVERALL]
     blessed = evaluation.baseline[OVERALL] if evaluation.baseline else {}
     rankings = [
-        _ranking("random", "any order, exact expectation", own.get(MAP_AT_12_RANDOM), displays, MAP_AT_12_RANDOM),
-        _ranking("popularity", "by smoothed as-of CTR of the ad", own.get(MAP_AT_12_POPULARITY), displays, MAP_AT_12_POPULARITY),
+        _ranking("random", "any order, exact expectation", own.get(MAP_AT_12_RANDOM), displays, AP_RANDOM),
+        _ranking("popularity", "by smoothed as-of CTR of the ad", own.get(MAP_AT_12_POPULARITY), displays, AP_POPULARITY),
         _best_feature(own),
-        _ranking("blessed model", "the latest blessed model before this one", blessed.get(MAP_AT_12), displays, _BLESSED),
-        _ranking("this model", "the model of this run", own.get(MAP_AT_12), displays, MAP_AT_12, is_candidate=True),
+        _ranking("blessed model", "the latest blessed model before this one", blessed.get(MAP_AT_12), displays, AP_BLESSED),
+        _ranking("this model", "the model of this run", own.get(MAP_AT_12), displays, AP, is_candidate=True),
         _ranking("best possible", "knows the click probabilities of the synthetic log", best_possible, None, ""),
     ]
     metrics = [
@@ -56,7 +69,7 @@ def summarise(evaluation: Evaluation, displays: pa.Table | None, best_possible: 
         for name, about in METRICS
         if name in own or name in blessed
     ]
-    return content.Evaluation(int(own.get(f"{MAP_AT_12}_displays", 0)), tuple(r for r in rankings if r is not None), tuple(metrics))
+    return content.Evaluation(int(own.get(displays_key(MAP_AT_12), 0)), tuple(r for r in rankings if r is not None), tuple(metrics))
 
 
 def _ranking(
@@ -70,7 +83,7 @@ def _ranking(
 
 
 def _best_feature(own: Metrics) -> content.Ranking | None:
-    by_feature = {name.removeprefix(_OF_FEATURE): v for name, v in own.items() if name.startswith(_OF_FEATURE) and math.isfinite(v)}
+    by_feature = {feature: value for name, value in own.items() if (feature := feature_of_key(name)) and math.isfinite(value)}
     if not by_feature:
         return None
     name = max(by_feature, key=lambda feature: by_feature[feature])
@@ -96,8 +109,7 @@ def mean_estimate(values: npt.NDArray[np.float64]) -> Estimate | None:
 def slices(evaluation: Evaluation, displays: pa.Table | None, verdict: Mapping[str, Any] | None) -> content.Slices:
     """Gathers the figures of every slice, by column and falling number of displays.
 
-    The reference is the blessed model if there was one, else the popularity ranking. Differences, as far as the gate has
-    computed them, are the gate's.
+    The reference is the blessed model if there was one, else the popularity ranking. Which slices are worse is what the gate says.
 
     Args:
         evaluation: From `read_evaluation`.
@@ -113,7 +125,8 @@ def slices(evaluation: Evaluation, displays: pa.Table | None, verdict: Mapping[s
     ]
     order = {column: i for i, column in enumerate(dict.fromkeys(_columns(key) for key in evaluation.candidate))}
     kept = sorted((row for row in rows if row), key=lambda row: (order[row.column], *_place(row)))
-    return content.Slices("the blessed model" if has_blessed else "popularity", tuple(kept))
+    columns = {column: find_slice_column(column).about for key in evaluation.candidate for column, _ in key}
+    return content.Slices("the blessed model" if has_blessed else "popularity", tuple(kept), tuple(columns.items()))
 
 
 def _place(row: content.Slice) -> tuple[float, str]:
@@ -140,8 +153,8 @@ def value_names(column: str) -> dict[str, str]:
 
 
 def slice_name(key: SliceKey) -> str:
-    """Returns a slice's name, such as `event_platform=1` or `event_platform=1,event_country=US`."""
-    return ",".join(f"{column}={value}" for column, value in key)
+    """Returns a slice's name, such as `event_platform=1` or `event_platform=1, event_country=US`."""
+    return ", ".join(f"{column}={value}" for column, value in key)
 
 
 def _columns(key: SliceKey) -> str:
@@ -165,14 +178,12 @@ def _slice(
         difference = Estimate(value - reference)
     inside = _of_slice(displays, key)
     if inside is not None:
-        estimate = _mean(inside[MAP_AT_12]) or estimate
-        column = _BLESSED if has_blessed else MAP_AT_12_POPULARITY
+        estimate = _mean(inside[AP]) or estimate
+        column = AP_BLESSED if has_blessed else AP_POPULARITY
         if column in inside.column_names:
-            difference = _mean(pc.subtract(inside[MAP_AT_12], inside[column])) or difference
+            difference = _mean(pc.subtract(inside[AP], inside[column])) or difference
     gate = judged.get(slice_name(key), {})
-    if has_blessed and gate.get("difference") is not None:
-        difference = Estimate(gate["difference"], gate.get("lower"), gate.get("upper"))
-    count = own.get(f"{MAP_AT_12}_displays")
+    count = own.get(displays_key(MAP_AT_12))
     return content.Slice(
         _columns(key),
         ", ".join(str(part) for _, part in key),
@@ -187,10 +198,10 @@ def _slice(
 
 
 def _of_slice(displays: pa.Table | None, key: SliceKey) -> pa.Table | None:
-    if displays is None or any(f"slice.{column}" not in displays.column_names for column, _ in key):
+    if displays is None or any(f"{SLICE_PREFIX}{column}" not in displays.column_names for column, _ in key):
         return None
     for column, value in key:
-        displays = displays.filter(pc.equal(displays[f"slice.{column}"], str(value)))
+        displays = displays.filter(pc.equal(displays[f"{SLICE_PREFIX}{column}"], str(value)))
     return displays
 
 
@@ -230,8 +241,6 @@ def read_histogram(folder: Path) -> list[tuple[float, float, float]]:
         Empty if there is none.
     """
     from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as writer
-
-    from components.evaluator.eval_config import CANDIDATE
 
     for record in writer.load_and_deserialize_plots(str(folder)):
         if record.slice_key.single_slice_keys:

@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import yaml
 from ml_metadata.proto import metadata_store_pb2
-from pyarrow import parquet
 
+from components.evaluator.displays import FOLDER as DISPLAYS_FOLDER
+from components.evaluator.displays import read_displays
 from components.evaluator.results import Evaluation, read_evaluation
 from components.gate.executor import VERDICT_FILE
+from components.infra_validator.report import read_infra
 from components.trainer.history import HISTORY
 from pipeline.paths import RootPaths
 from pipeline.report import content, evaluation, settings, statistics
@@ -50,7 +52,7 @@ CHAIN = (
     ("model", "Trainer", "model"),
     ("evaluation", "Evaluator", "evaluation"),
     ("blessing", "Gate", "blessing"),
-    ("infra blessing", "InfraValidator", "blessing"),
+    ("infra blessing", "InfraValidator", "infra_blessing"),
     ("version", "Pusher", "pushed_model"),
 )
 """What leads from the data to the pushed version: what it is, the node that makes it, its output."""
@@ -89,8 +91,8 @@ class Sources:
     @cached_property
     def displays(self) -> pa.Table | None:
         """One row for each eval display, None if the Evaluator did not keep them."""
-        folder = self.run.folder("Evaluator", "evaluation") / "displays"
-        return parquet.read_table(folder) if any(folder.glob("displays-*.parquet")) else None
+        folder = self.run.folder("Evaluator", "evaluation")
+        return read_displays(folder) if (folder / DISPLAYS_FOLDER).exists() else None
 
     @cached_property
     def verdict(self) -> dict[str, Any]:
@@ -177,6 +179,7 @@ def _run(sources: Sources) -> content.Run:
         blessed.run_id if blessed else None,
         summary.get("pushed_version"),
         f"serving/{Path(path).name}" if path and Path(path).parent.name == "serving" else path,
+        summary.get("not_pushed") or "",
     )
 
 
@@ -190,7 +193,7 @@ def _time_of(run_id: str) -> float | None:
 def _infra(sources: Sources) -> content.Infra:
     if "InfraValidator" not in sources.run.executions:
         raise NotThereError("The run had none.")
-    return evaluation.infra(_read_json(sources.run.folder("InfraValidator", "blessing") / "infra.json"))
+    return evaluation.infra(read_infra(sources.run.folder("InfraValidator", "infra_blessing")))
 
 
 def _evaluation(sources: Sources) -> content.Evaluation:

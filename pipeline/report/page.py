@@ -87,7 +87,7 @@ def _difference(report: Report, found: Evaluation, name: str, own: float) -> tup
         return None, ""
     comparison = None if isinstance(report.verdict, Absent) else report.verdict.comparison
     if name == "blessed model" and comparison:
-        return comparison.difference.value, f"interval: {interval(comparison.difference, is_difference=True)}"
+        return comparison.difference.value, f"bounds: {interval(comparison.difference, is_difference=True)}"
     return own - value, f"it has {number(value)}"
 
 
@@ -97,7 +97,7 @@ def _value(found: Evaluation, name: str) -> float | None:
 
 def _facts(report: Report) -> tuple[Fact, ...]:
     run = report.run
-    pushed = run.version_path if run.version is not None else "nothing"
+    pushed = run.version_path if run.version is not None else f"nothing: {run.not_pushed}" if run.not_pushed else "nothing"
     return (
         Fact("Run", run.run_id),
         Fact("Started", moment(run.started)),

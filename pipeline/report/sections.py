@@ -47,7 +47,14 @@ def sections(report: content.Report) -> tuple[Section, ...]:
             report.evaluation,
             _ranking,
         ),
-        _section("slices", "Slices", "Where the model is better, and where it is not.", report.slices, _slices),
+        _section(
+            "slices",
+            "Slices",
+            "Where the model is better, and where it is not. Lines are 95 % intervals, over displays; worse is what the gate "
+            "found to be.",
+            report.slices,
+            _slices,
+        ),
         _section("training", "Training", "By epoch; the weights of the best eval MAP@12 are exported.", report.epochs, _training),
         _section(
             "calibration",
@@ -84,10 +91,10 @@ def _checks(verdict: content.Verdict, report: content.Report) -> Blocks:
     blocks: Blocks = [_table_of_checks("Checks of the gate", verdict.checks)]
     if verdict.comparison:
         found = verdict.comparison
-        at = f" at {percent(found.confidence, 0)} confidence" if found.confidence else ""
+        at = f", each at {percent(found.confidence, 0)} confidence" if found.confidence else ""
         rows = [
             ("Difference of MAP@12", signed(found.difference.value)),
-            (f"Interval{at}", interval(found.difference, is_difference=True)),
+            (f"Bounds{at}", interval(found.difference, is_difference=True)),
             ("Smallest difference that this eval set can detect", number(found.detectable)),
             ("Displays compared", count(found.displays)),
             ("Bootstrap resamples", count(found.resamples)),
@@ -181,6 +188,7 @@ def _slices(found: content.Slices) -> Blocks:
     if not shown:
         return [table]
     left_out = len(found.rows) - len(shown)
+    about = Table("What the slices are by", ("Column", "What it is"), found.columns, folded=True)
     worse = [row.name for row in shown if row.is_worse]
     label = (
         f"The difference of MAP@12 to {found.reference} in {len(shown)} slices, with intervals. "
@@ -190,7 +198,7 @@ def _slices(found: content.Slices) -> Blocks:
         "plot-slices", f"MAP@12 minus that of {found.reference}", label, charts.forest(shown, found.reference).to_dict(), table
     )
     why = f"The plot leaves out {left_out} slices, those of fewer than {_FEWEST_DISPLAYS} displays first; the table has all."
-    return [figure, *([Note(why)] if left_out else [])]
+    return [figure, *([Note(why)] if left_out else []), *([about] if found.columns else [])]
 
 
 def _training(epochs: Sequence[content.Epoch]) -> Blocks:

