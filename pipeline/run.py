@@ -133,7 +133,7 @@ def _check_unchanged(paths: RootPaths, config: Config, from_node: str) -> None:
     Raises:
         ConfigError: A section that one of them reads has changed.
     """
-    earlier = sorted(paths.run("*").parent.glob("*/config.resolved.yaml"))
+    earlier = sorted(paths.runs.glob("*/config.resolved.yaml"))
     if not earlier:
         return
     then, now = load_config([earlier[-1]]), config

@@ -146,15 +146,12 @@ class RunArtifacts:
 
 
 def locate(uri: str, root: Path) -> Path:
-    """Returns where an artifact is: at `uri`, or at the same place below `root` if that was moved.
+    """Returns where an artifact is: below `root`, also if that was moved or copied since; at `uri` if it never was below a root.
 
     The layout is TFX's, ROOT/artifacts/NODE/OUTPUT/EXECUTION.
     """
-    path = Path(uri)
-    below = _below_artifacts(path)
-    if path.exists() or below is None:
-        return path
-    return root / below
+    below = _below_artifacts(Path(uri))
+    return Path(uri) if below is None else root / below
 
 
 def relative(uri: str, root: Path) -> str:

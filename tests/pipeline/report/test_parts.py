@@ -12,14 +12,12 @@ from pipeline.report.write import choose_run
 from schemas.errors import ConfigError
 
 
-def test_an_artifact_is_found_where_the_store_says_or_below_a_root_that_was_moved(tmp_path):
-    old, new = tmp_path / "old", tmp_path / "new"
-    (new / "artifacts/Trainer/model/7").mkdir(parents=True)
-    uri = str(old / "artifacts/Trainer/model/7")
-    assert locate(uri, new) == new / "artifacts/Trainer/model/7"
-    assert relative(uri, new) == relative(uri, old) == "artifacts/Trainer/model/7"
-    (old / "artifacts/Trainer/model/7").mkdir(parents=True)
-    assert locate(uri, new) == Path(uri)
+def test_an_artifact_is_looked_for_below_the_root_where_it_is_now():
+    old, new, below = Path("/artifacts/old"), Path("/new"), "artifacts/Trainer/model/7"
+    assert locate(f"{old}/{below}", old) == old / below
+    assert locate(f"{old}/{below}", new) == new / below
+    assert relative(f"{old}/{below}", new) == relative(f"{old}/{below}", old) == below
+    assert locate("/elsewhere/model", new) == Path("/elsewhere/model")
     assert relative("/elsewhere/model", new) == "/elsewhere/model"
 
 
