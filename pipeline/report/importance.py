@@ -18,8 +18,8 @@ from components.trainer.warm_start import warm_start
 from pipeline.paths import RootPaths
 from pipeline.report import content
 from pipeline.report.artifacts import NotThereError, RunArtifacts
-from pipeline.report.evaluation import mean_estimate
-from pipeline.report.gather import report_config
+from pipeline.report.estimates import mean_estimate
+from pipeline.report.sources import report_config
 from pipeline.siblings import write_whole
 from schemas import progress
 from schemas.config import EncodingConfig, ModelConfig, TrainerConfig

@@ -7,8 +7,9 @@ import pyarrow as pa
 import pytest
 
 from components.evaluator.results import OVERALL, Evaluation
-from pipeline.report import evaluation
+from pipeline.report import calibration, evaluation, slices, verdicts
 from pipeline.report.content import Estimate
+from pipeline.report.estimates import mean_estimate
 
 OWN = {"map_at_12": 0.75, "map_at_12_displays": 4.0, "map_at_12_random": 0.5, "map_at_12_popularity": 0.6, "auc": 0.7}
 DISPLAYS = pa.table(
@@ -24,11 +25,11 @@ DISPLAYS = pa.table(
 
 
 def test_a_mean_has_the_interval_of_its_standard_error():
-    found = evaluation.mean_estimate(np.array([0.0, 1.0, 0.0, 1.0, math.nan]))
+    found = mean_estimate(np.array([0.0, 1.0, 0.0, 1.0, math.nan]))
     half = 1.959964 * math.sqrt(1 / 3) / 2  # the deviation of 0, 1, 0, 1 is sqrt(1 / 3)
     assert (found.value, found.lower, found.upper) == pytest.approx((0.5, 0.5 - half, 0.5 + half), abs=1e-6)
-    assert evaluation.mean_estimate(np.array([0.5])) == Estimate(0.5)
-    assert evaluation.mean_estimate(np.array([math.nan])) is None
+    assert mean_estimate(np.array([0.5])) == Estimate(0.5)
+    assert mean_estimate(np.array([math.nan])) is None
 
 
 def test_rankings_are_there_as_far_as_they_are_known():
@@ -62,7 +63,7 @@ PLATFORM = {
 
 
 def test_slices_are_compared_with_popularity_where_no_model_was_blessed():
-    found = evaluation.slices(Evaluation({OVERALL: OWN, **PLATFORM}, None), DISPLAYS, None)
+    found = slices.summarise(Evaluation({OVERALL: OWN, **PLATFORM}, None), DISPLAYS, None)
     assert found.reference == "popularity"
     desktop, mobile = found.rows
     assert (desktop.name, mobile.name) == ("event_platform = 0 (desktop)", "event_platform = 1 (mobile)")
@@ -83,7 +84,7 @@ def test_slices_are_compared_with_the_blessed_model_as_the_gate_did():
         "adjusted_p_value": 0.04,
         "significant": True,
     }
-    found = evaluation.slices(Evaluation({OVERALL: OWN, **PLATFORM}, baseline), DISPLAYS, {"slices": [judged]})
+    found = slices.summarise(Evaluation({OVERALL: OWN, **PLATFORM}, baseline), DISPLAYS, {"slices": [judged]})
     assert found.reference == "the blessed model"
     desktop, mobile = found.rows
     assert (desktop.difference.value, desktop.adjusted_p_value, desktop.is_worse) == (0.25, 0.04, True)
@@ -94,32 +95,32 @@ def test_slices_go_by_number_where_they_are_numbers_else_by_displays():
     def of(column, value, displays):
         return (((column, value),), {"map_at_12": 0.5, "map_at_12_displays": float(displays)})
 
-    slices = dict(
+    some = dict(
         [of("ads_per_display", 10, 5), of("ads_per_display", 9, 2), of("event_country", "CA", 1), of("event_country", "US", 7)]
     )
-    found = evaluation.slices(Evaluation({OVERALL: OWN, **slices}, None), None, None)
+    found = slices.summarise(Evaluation({OVERALL: OWN, **some}, None), None, None)
     assert [row.value for row in found.rows] == ["9", "10", "US", "CA"]
 
 
 def test_the_names_of_values_come_from_the_feature_table():
-    assert evaluation.value_names("event_platform") == {"0": "desktop", "1": "mobile", "2": "tablet"}
-    assert evaluation.value_names("event_hour") == {"0": "5-7", "1": "8-10", "2": "11-13", "3": "14-18", "4": "19-21", "5": "22-4"}
-    assert evaluation.value_names("traffic_source") == {"0": "internal", "1": "search", "2": "social"}
-    assert evaluation.value_names("event_weekend") == evaluation.value_names("event_country") == {}
+    assert slices.value_names("event_platform") == {"0": "desktop", "1": "mobile", "2": "tablet"}
+    assert slices.value_names("event_hour") == {"0": "5-7", "1": "8-10", "2": "11-13", "3": "14-18", "4": "19-21", "5": "22-4"}
+    assert slices.value_names("traffic_source") == {"0": "internal", "1": "search", "2": "social"}
+    assert slices.value_names("event_weekend") == slices.value_names("event_country") == {}
 
 
 def test_calibration_buckets_hold_about_as_many_rows_each():
     histogram = [(10.0, 1.0, 1.2), (10.0, 2.0, 2.5), (0.0, 0.0, 0.0), (20.0, 10.0, 9.0)]
-    low, high = evaluation.buckets(histogram, 2)
+    low, high = calibration.buckets(histogram, 2)
     assert (low.rows, low.predicted, low.clicked.value) == (20.0, pytest.approx(3.7 / 20), pytest.approx(3 / 20))
     assert (high.rows, high.predicted, high.clicked.value) == (20.0, pytest.approx(0.45), pytest.approx(0.5))
     # Wilson's interval of 10 of 20, as in tables.
     assert (high.clicked.lower, high.clicked.upper) == (pytest.approx(0.2993, abs=1e-4), pytest.approx(0.7007, abs=1e-4))
-    assert evaluation.buckets([]) == evaluation.buckets([(0.0, 0.0, 0.0)]) == ()
+    assert calibration.buckets([]) == calibration.buckets([(0.0, 0.0, 0.0)]) == ()
 
 
 def test_a_verdict_of_an_older_version_is_read():
-    found = evaluation.verdict(
+    found = verdicts.verdict(
         {"blessed": False, "reasons": ["It is worse."], "checks": [{"name": "a", "passed": False, "sentence": "b"}]}
     )
     assert (found.blessed, found.reasons, found.comparison) == (False, ("It is worse.",), None)
