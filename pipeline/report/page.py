@@ -42,20 +42,31 @@ def _figures(block: object) -> tuple[Figure, ...]:
 
 
 def _headline(report: Report) -> tuple[str, str]:
-    """The verdict in two words, and what kind of verdict it is."""
+    """The verdict in a few words, and what kind of verdict it is."""
     if report.run.state == "failed":
         return "Failed", "bad"
     if report.run.state == "unfinished":
         return "Not finished", "open"
     if isinstance(report.verdict, Absent):
         return "No verdict", "open"
-    return ("Blessed", "good") if report.verdict.blessed else ("Not blessed", "bad")
+    if not report.verdict.blessed:
+        return "Not blessed", "bad"
+    return ("Blessed, but not pushed", "open") if _why_not_pushed(report) else ("Blessed", "good")
+
+
+def _why_not_pushed(report: Report) -> tuple[str, ...]:
+    """Why a blessed model stayed where it is; nothing if it did not, or the run did not get so far."""
+    infra = () if isinstance(report.infra, Absent) else report.infra.checks
+    refused = tuple(f"Infra check, {check.name}: {check.sentence}" for check in infra if not check.passed)
+    return (*refused, report.run.not_pushed) if report.run.not_pushed else refused
 
 
 def _reasons(report: Report) -> tuple[str, ...]:
     if report.run.note:
         return (report.run.note,)
-    return (report.verdict.why,) if isinstance(report.verdict, Absent) else report.verdict.reasons
+    if isinstance(report.verdict, Absent):
+        return (report.verdict.why,)
+    return (*(_why_not_pushed(report) if report.verdict.blessed else ()), *report.verdict.reasons)
 
 
 def _tiles(report: Report) -> tuple[Fact, ...]:
@@ -97,7 +108,7 @@ def _value(found: Evaluation, name: str) -> float | None:
 
 def _facts(report: Report) -> tuple[Fact, ...]:
     run = report.run
-    pushed = run.version_path if run.version is not None else f"nothing: {run.not_pushed}" if run.not_pushed else "nothing"
+    pushed = run.version_path if run.version is not None else "nothing"
     return (
         Fact("Run", run.run_id),
         Fact("Started", moment(run.started)),

@@ -123,6 +123,8 @@ def test_a_plots_data_is_within_the_page(full):
     [
         ({}, "Blessed"),
         ({"verdict": content.Verdict(False, ("It is worse.",), ())}, "Not blessed"),
+        ({"run": dataclasses.replace(FULL.run, not_pushed="It was rolled back.")}, "Blessed, but not pushed"),
+        ({"infra": content.Infra(False, (content.Check("operations", False, "PyFunc is refused."),))}, "Blessed, but not pushed"),
         ({"verdict": Absent("The Gate did not come to its end.")}, "No verdict"),
         ({"run": content.Run("20260101-120000-abcd", "/root", state="failed", note="Transform failed: no reason.")}, "Failed"),
         ({"run": content.Run("20260101-120000-abcd", "/root", state="unfinished", note="It goes on.")}, "Not finished"),
@@ -134,8 +136,11 @@ def test_the_page_begins_with_the_verdict_and_its_reasons(change, headline):
     assert Page(text).text["title"][0].startswith(f"{headline}: run")
     first = text.partition("<h2")[2]
     assert headline in first[:200]
-    for reason in [change["run"].note] if "run" in change else [] if isinstance(report.verdict, Absent) else report.verdict.reasons:
-        assert reason.split("<")[0] in first[:1200]
+    reasons = [report.run.note] if report.run.note else [getattr(report.verdict, "why", "")]
+    reasons += [report.run.not_pushed, *(check.sentence for check in report.infra.checks if not check.passed)]
+    reasons += [] if report.run.note else getattr(report.verdict, "reasons", ())
+    for reason in reasons:
+        assert reason.partition("<")[0] in first[:1500]
 
 
 def test_a_part_that_is_absent_says_why_and_an_empty_report_has_no_scripts():

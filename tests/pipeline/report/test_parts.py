@@ -1,12 +1,16 @@
 """Paths of a moved root, configurations, statistics and numbers as they are written."""
 
+import io
+import json
 from pathlib import Path
 
 import pytest
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
+from pipeline import run
+from pipeline.console import RunConsole
 from pipeline.paths import RootPaths
-from pipeline.report import blocks, content, settings, statistics
+from pipeline.report import blocks, content, settings, statistics, write
 from pipeline.report.artifacts import locate, relative
 from pipeline.report.write import choose_run
 from schemas.errors import ConfigError
@@ -110,3 +114,16 @@ def test_the_latest_run_is_reported_on_unless_another_is_asked_for(tmp_path):
     assert choose_run(paths, "20260101-120000-aaaa") == "20260101-120000-aaaa"
     with pytest.raises(ConfigError, match=r"did you mean 20260101-120000-aaaa.* Received: 20260101-120000-aaab"):
         choose_run(paths, "20260101-120000-aaab")
+
+
+def test_a_run_is_not_lost_for_the_want_of_a_report(tmp_path, monkeypatch):
+    def fails(paths, run_id, console):
+        raise RuntimeError("no font\nat all")
+
+    monkeypatch.setattr(write, "write_report", fails)
+    screen = io.StringIO()
+    summary = {"run_id": "20260101-120000-aaaa", "summary": str(tmp_path / "summary.json"), "report": str(tmp_path / "report.html")}
+    run._write_report(RootPaths(tmp_path), summary, RunConsole(screen, 1))
+    assert summary["report"] is None
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    assert screen.getvalue() == f"warning: no report: no font; `clickrank report --root {tmp_path}` makes it\n"
