@@ -102,13 +102,12 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Infra:
-    """What the infra check found."""
+    """What the infra check found; milliseconds to score one display, None if the model was not asked."""
 
     passed: bool
     checks: tuple[Check, ...]
     p50_ms: float | None = None
     p99_ms: float | None = None
-    size_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

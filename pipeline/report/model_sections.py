@@ -15,13 +15,13 @@ from pipeline.report.blocks import (
     interval,
     number,
     percent,
-    short,
     signed,
-    size,
 )
 from pipeline.report.content import Absent
 
-_MOST_SLICES = 40
+_MOST_SLICES = 8
+"""Of a column, in the plot."""
+
 _MOST_GROUPS = 20
 _FEWEST_DISPLAYS = 30
 """Below, an interval of a slice says nothing, and would stretch the plot."""
@@ -42,20 +42,16 @@ def checks(verdict: content.Verdict, report: content.Report) -> Blocks:
         ]
         blocks.append(
             Table(
-                "Paired comparison with the latest blessed model, on the same displays", ("", "Value"), tuple(rows), frozenset({1})
+                "Paired comparison with the latest blessed model, on the same displays",
+                ("Figure", "Value"),
+                tuple(rows),
+                frozenset({1}),
             )
         )
     if isinstance(report.infra, Absent):
         blocks.append(Note(f"Nothing of an infra check. {report.infra.why}"))
     else:
-        infra = report.infra
-        blocks.append(_table_of_checks("Infra check: the exported model in a fresh process", infra.checks))
-        blocks.append(
-            Note(
-                f"Latency of one display: median {short(infra.p50_ms)} ms, 99th percentile {short(infra.p99_ms)} ms. "
-                f"Size of the model: {size(infra.size_bytes)}."
-            )
-        )
+        blocks.append(_table_of_checks("Infra check: the exported model in a fresh process", report.infra.checks))
     return blocks
 
 
@@ -125,9 +121,7 @@ def slices(found: content.Slices) -> Blocks:
         frozenset(range(1, 7)),
         frozenset(i for i, row in enumerate(found.rows) if row.is_worse),
     )
-    large = [row for row in found.rows if row.difference and (row.displays or 0) >= _FEWEST_DISPLAYS]
-    largest = {row.name for row in sorted(large, key=lambda r: (not r.is_worse, -(r.displays or 0)))[:_MOST_SLICES]}
-    shown = [row for row in large if row.name in largest]
+    shown = _to_plot(found.rows)
     if not shown:
         return [table]
     left_out = len(found.rows) - len(shown)
@@ -140,8 +134,21 @@ def slices(found: content.Slices) -> Blocks:
     figure = Figure(
         "plot-slices", f"MAP@12 minus that of {found.reference}", label, charts.forest(shown, found.reference).to_dict(), table
     )
-    why = f"The plot leaves out {left_out} slices, those of fewer than {_FEWEST_DISPLAYS} displays first; the table has all."
+    why = (
+        f"The plot shows slices of at least {_FEWEST_DISPLAYS} displays, the {_MOST_SLICES} largest by each column, and leaves out "
+        f"{left_out}; the table has all."
+    )
     return [figure, *([Note(why)] if left_out else []), *([about] if found.columns else [])]
+
+
+def _to_plot(rows: Sequence[content.Slice]) -> list[content.Slice]:
+    """The largest slices by each column, and those that are worse, in their order."""
+    large = [row for row in rows if row.difference and (row.displays or 0) >= _FEWEST_DISPLAYS]
+    kept = {row.name for row in large if row.is_worse}
+    for column in dict.fromkeys(row.column for row in large):
+        of_column = sorted((row for row in large if row.column == column), key=lambda row: -(row.displays or 0))
+        kept |= {row.name for row in of_column[:_MOST_SLICES]}
+    return [row for row in large if row.name in kept]
 
 
 def training(epochs: Sequence[content.Epoch]) -> Blocks:

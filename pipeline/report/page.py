@@ -11,7 +11,7 @@ from importlib import resources
 import jinja2
 
 from pipeline.report import charts
-from pipeline.report.blocks import Fact, Figure, Row, count, duration, interval, moment, number, signed
+from pipeline.report.blocks import Fact, Figure, Row, count, duration, interval, moment, number, short, signed
 from pipeline.report.content import Absent, Evaluation, Report
 from pipeline.report.sections import sections
 
@@ -89,6 +89,10 @@ def _tiles(report: Report) -> tuple[Fact, ...]:
             Fact("of what is possible", f"{(own.value - random) / (best - random):.0%}", "from random to the best possible")
         )
     tiles.append(Fact("eval displays", count(found.displays)))
+    if not isinstance(report.infra, Absent) and report.infra.p50_ms is not None:
+        tiles.append(
+            Fact("to score a display", f"{report.infra.p50_ms:.1f} ms", f"99th percentile {short(report.infra.p99_ms)} ms")
+        )
     return tuple(tiles)
 
 

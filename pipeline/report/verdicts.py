@@ -29,9 +29,7 @@ def verdict(found: Mapping[str, Any]) -> content.Verdict:
 def infra(found: Mapping[str, Any]) -> content.Infra:
     """Reads what `infra.json` says."""
     latency = found.get("latency_ms") or {}
-    return content.Infra(
-        bool(found["passed"]), tuple(_checks(found.get("checks"))), latency.get("p50"), latency.get("p99"), found.get("bytes")
-    )
+    return content.Infra(bool(found["passed"]), tuple(_checks(found.get("checks"))), latency.get("p50"), latency.get("p99"))
 
 
 def _checks(found: Sequence[Mapping[str, Any]] | None) -> list[content.Check]:

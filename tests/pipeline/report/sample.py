@@ -19,7 +19,7 @@ FULL = content.Report(
         (content.Check("eval_displays", True, "MAP@12 is over 200 eval displays."), content.Check("slices", False, "US is worse.")),
         content.Comparison(Estimate(0.01, 0.002, 0.018), 0.95, 0.006, 200, 10_000),
     ),
-    infra=content.Infra(True, (content.Check("signatures", True, "Both signatures are there."),), 2.5, 7.25, 3 * 2**20),
+    infra=content.Infra(True, (content.Check("signatures", True, "Both signatures are there."),), 2.5, 7.25),
     evaluation=content.Evaluation(
         200,
         (
