@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from benchmarks.machine import cpu_seconds
 from benchmarks.model_rows import Columns, random_columns, random_sizes
-from components.trainer.input import Batch, decode_record
+from components.trainer.input import Batch
 from components.trainer.losses.mix import LossMix
 from components.trainer.model import build_model
 from components.trainer.optimizers import make_optimizer
@@ -48,7 +48,7 @@ def ours(
     sizes = random_sizes(rows)
     record = layout.encode(layout.pack(columns), sizes, sizes)
     # On the device, as after the reader's prefetch.
-    batch = Batch({k: tf.identity(v) for k, v in decode_record(tf.constant(record), layout)[0].items()}, tf.zeros((0,), tf.int32))
+    batch = Batch({k: tf.constant(v) for k, v in layout.decode(record).blocks.items()}, tf.zeros((0,), tf.int32))
     config = TrainerConfig()
     deep = OptimizerConfig(name="adam", learning_rate=0.001) if deep_optimizer == "adam" else config.deep_optimizer
     parts = Parts(

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from components.trainer.asynchronous import make_asynchronous_step
 from components.trainer.checkpoints import Checkpoints
-from components.trainer.damage import explain
+from components.trainer.failures import explain
 from components.trainer.history import History, report_steps
 from components.trainer.input import Reader, Records, open_records
 from components.trainer.loop import Loop, Progress, fit
@@ -136,7 +136,7 @@ def execute(
     try:
         return _execute(job, strategy, train, evaluation, worker, workers, stop_requested)
     except tf.errors.OpError as error:
-        raise explain(error, (train, evaluation)) from error
+        raise explain(error) from error
 
 
 def _execute(
