@@ -164,10 +164,11 @@ def _execute(
     train_readers = readers(train, replicas, each, by_display=needs_displays(config.losses), shuffle=True)
     eval_readers = readers(evaluation, *((1, 1) if asynchronous else (replicas, each)), by_display=True)
     steps, updates = train_readers[0].steps_per_epoch, replicas if asynchronous else 1
+    total_steps = config.total_steps(steps)
     with strategy.scope():
         model = build_model(job.inputs(), job.model, config.seed, compute_dtype=config.precision, jit_compile=config.jit_compile)
         losses = LossMix(config.losses, config.loss_weights)
-        wide, deep = (make_optimizer(c, steps, updates) for c in (config.wide_optimizer, config.deep_optimizer))
+        wide, deep = (make_optimizer(c, steps, total_steps, updates) for c in (config.wide_optimizer, config.deep_optimizer))
         parts = Parts(model, wide, deep, losses, float16=config.precision == "float16")
         progress = Progress()
         folder = job.checkpoint_dir()
