@@ -9,7 +9,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,8 @@ def _run_nodes(
         failure = runners.run_pipeline(pipeline, run_id, runner, console, from_node)  # type: ignore[arg-type]
     finally:
         progress.set_sink(None)
+    with suppress(OSError):  # a full disk ends the run elsewhere; what has no size is not checked
+        store.remember_sizes(metadata, paths)
     if failure:
         raise _NodeError(failure.node_id) from failure.error
     return results.summarise(paths, run_id, data, config.split)

@@ -20,9 +20,10 @@ from tfx.types import standard_artifacts
 from components.evaluator.eval_config import eval_config
 from components.gate.component import Gate
 from components.pusher.executor import Executor as PusherExecutor
-from components.pusher.versions import versions
+from components.pusher.versions import push, rollback, versions
 from components.resolver import LatestBlessedOther
 from schemas.config import EvaluateConfig, GateConfig
+from tests.components.test_pusher import make_model
 from tests.components.tiny_nodes import TinyExamples, TinyTrainer
 
 FN_API = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
@@ -39,7 +40,7 @@ def models(tmp_path):
     return made
 
 
-def resolve(models, candidate, blessings):
+def resolve(models, candidate, blessings, serving=""):
     """Blessings are (model id, blessed), oldest first; returns the ids of the model and the blessing that are resolved."""
     artifacts = []
     for number, (model, blessed) in enumerate(blessings, 11):
@@ -49,7 +50,7 @@ def resolve(models, candidate, blessings):
         blessing.set_int_custom_property("blessed", blessed)
         artifacts.append(blessing)
     inputs = {"model": list(models.values()), "model_blessing": artifacts, "candidate": [models[candidate]]}
-    resolved = LatestBlessedOther().resolve_artifacts(None, inputs)
+    resolved = LatestBlessedOther(serving).resolve_artifacts(None, inputs)
     assert resolved["candidate"] == [models[candidate]]
     assert set(resolved) == set(inputs)
     return [a.id for a in resolved["model"]] + [a.id for a in resolved["model_blessing"]]
@@ -77,6 +78,20 @@ def test_resolve(models, candidate, blessings, expected):
 def test_a_model_whose_folder_is_gone_is_passed_over(models):
     Path(models[2].uri).rmdir()
     assert resolve(models, 3, [(1, 1), (2, 1)]) == [1, 11]
+
+
+def test_the_model_in_service_comes_before_a_later_one(models, tmp_path):
+    """1 and 2 were pushed, 3 was blessed but could not be served; then 2 was rolled back."""
+    blessings, serving = [(1, 1), (2, 1), (3, 1)], str(tmp_path / "serving")
+    assert resolve(models, 4, blessings, serving) == [3, 13]  # nothing is in service
+    for number in (1, 2):
+        push(make_model(Path(models[number].uri, "Format-Serving"), str(number).encode()), serving)
+    assert resolve(models, 4, blessings, serving) == [2, 12]
+    assert resolve(models, 2, blessings, serving) == [3, 13]  # never the candidate itself
+    rollback(serving)
+    assert resolve(models, 4, blessings, serving) == [1, 11]
+    push(make_model(tmp_path / "of another root", b"x"), serving)
+    assert resolve(models, 4, blessings, serving) == [3, 13]
 
 
 def make_pipeline(root, weight, max_loss=0.0):
