@@ -463,25 +463,65 @@ class EvaluateConfig(_Section):
     """Evaluation."""
 
     slices: tuple[tuple[str, ...], ...] = Field(
-        (("event_platform",), ("event_country",), ("ads_per_display",)),
-        description="Columns by which the metrics are sliced; several columns in one entry are crossed.",
+        (
+            ("event_platform",),
+            ("event_country",),
+            ("event_country_state",),
+            ("hour",),
+            ("ads_per_display",),
+            ("ad_age",),
+            ("new_ad",),
+            ("new_user",),
+        ),
+        description="Columns by which the metrics are sliced; several columns in one entry are crossed. Columns that all ads of a "
+        "display share, or those of components/evaluator/slices.py.",
     )
-
-    @model_validator(mode="after")
-    def _known(self) -> "EvaluateConfig":
-        unknown = {name for entry in self.slices for name in entry} - set(features.columns())
-        if unknown:
-            raise ValueError(f"slices: not a column: {', '.join(sorted(unknown))}")
-        return self
 
 
 class GateConfig(_Section):
-    """When a model may go out."""
+    """When a model may go out; docs/gate.md has the formulas."""
 
     min_gain_over_popularity: float = Field(0.005, description="MAP@12 must exceed the popularity baseline's by at least this.")
     max_loss_to_blessed: Annotated[float, Field(ge=0.0)] = Field(
-        0.0, description="MAP@12 may be lower than the latest blessed model's by at most this."
+        0.0, description="MAP@12 may be lower than the latest blessed model's by at most this, on all displays and on each slice."
     )
+    max_chance_loss: Annotated[float, Field(ge=0.0)] = Field(
+        0.05,
+        description="A loss to the blessed model that chance explains is let pass up to this much MAP@12. 0: the lower bound must "
+        "be above -max_loss_to_blessed by itself, which refuses most models that are just as good.",
+    )
+    allow_unjudged_blessed: bool = Field(
+        False,
+        description="Whether a model may go out though the latest blessed one cannot be judged on these displays: damaged, or of "
+        "other features.",
+    )
+    confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(
+        0.95, description="Of either bound of an interval; a model just as good as the blessed one is blessed about as often."
+    )
+    power: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(
+        0.8, description="Probability with which the detectable difference, which is reported, would be detected."
+    )
+    resamples: Annotated[int, Field(ge=1000)] = Field(10_000, description="Bootstrap resamples of the eval displays.")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="Seeds the resamples.")
+    min_slice_displays: PositiveInt = Field(200, description="Slices with fewer displays that have a click are not tested.")
+    slice_fdr: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.01, description="False discovery rate (Benjamini-Hochberg) at which a slice counts as worse than the blessed model's."
+    )
+    min_calibration: Annotated[float, Field(ge=0.0)] = Field(
+        0.8, description="The mean score over the share of clicks must be at least this."
+    )
+    max_calibration: Annotated[float, Field(gt=0.0)] | None = Field(
+        1.25, description="The mean score over the share of clicks must be at most this; null: as large as it likes."
+    )
+    max_replay_skew: Annotated[float, Field(ge=0.0)] = Field(
+        1e-5, description="Scores of the exported model may differ from the trained one's by at most this."
+    )
+
+    @model_validator(mode="after")
+    def _some_calibration(self) -> "GateConfig":
+        if self.max_calibration is not None and self.min_calibration > self.max_calibration:
+            raise ValueError(f"min_calibration {self.min_calibration:g} is above max_calibration {self.max_calibration:g}")
+        return self
 
 
 class InfraConfig(_Section):
@@ -506,9 +546,23 @@ class PushConfig(_Section):
     directory: str | None = Field(None, description="Folder of the numbered versions; ROOT/serving unless given.")
 
 
-class AuditConfig(_Section):
-    """The leak audit of `clickrank features --audit`."""
+class ReportConfig(_Section):
+    """The report of a run."""
 
+    importance_displays: Annotated[int, Field(ge=0)] = Field(
+        2000, description="Eval displays on which the importance of each feature is measured; 0: it is not."
+    )
+    importance_repeats: PositiveInt = Field(3, description="How often each feature is permuted.")
+    drift_threshold: Fraction = Field(0.1, description="A feature whose distribution moved by more than this is marked.")
+
+
+class AuditConfig(_Section):
+    """The leak audit, in the pipeline and of `clickrank features --audit`."""
+
+    in_pipeline: bool = Field(True, description="Whether `clickrank run` audits the features; if not, the verdict says so.")
+    max_rows: PositiveInt = Field(
+        500_000, description="Rows of each split that the pipeline audits at most, by a hash; `clickrank features` audits all."
+    )
     # Largest gaps of four synthetic logs of 20,000 displays: 0.0067 to 0.0103 with features.history=past, where all is honest;
     # 0.0206 to 0.0314 with history=all, where 6 to 9 columns of each log exceed 0.015.
     max_auc_gap: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
@@ -539,6 +593,7 @@ class Config(_Section):
     gate: GateConfig = GateConfig()
     infra: InfraConfig = InfraConfig()
     push: PushConfig = PushConfig()
+    report: ReportConfig = ReportConfig()
     audit: AuditConfig = AuditConfig()
     beam: BeamConfig = BeamConfig()
 

@@ -1,5 +1,6 @@
 """Whether the exported model scores raw Examples as the trained one scores what Transform and Prebatch made of them."""
 
+import json
 import posixpath
 from itertools import chain
 
@@ -18,7 +19,8 @@ TOLERANCE = 1e-5
 
 
 def check_replay(model: Scorer, serving_model_dir: str, evaluation: Records) -> None:
-    """Scores the replay Examples in both ways.
+    """Scores the replay Examples in both ways, and writes `serving.REPLAY_REPORT` beside the export: JSON with `skew`, the largest
+    difference of two probabilities, and `displays`, how many were scored.
 
     Args:
         model: The trained model.
@@ -42,6 +44,9 @@ def check_replay(model: Scorer, serving_model_dir: str, evaluation: Records) -> 
             f"training-serving skew: the exported model's scores of display {where} differ by {worst:g} from the trained "
             f"model's, more than {TOLERANCE:g}; nothing was exported"
         )
+    # Not inside the SavedModel: what is pushed is the model alone.
+    with tf.io.gfile.GFile(posixpath.join(posixpath.dirname(serving_model_dir.rstrip("/")), serving.REPLAY_REPORT), "w") as file:
+        file.write(json.dumps({"skew": worst, "displays": len(served)}) + "\n")
 
 
 def _served(serving_model_dir: str, evaluation: Records) -> dict[int, np.ndarray]:

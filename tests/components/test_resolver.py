@@ -6,7 +6,6 @@ from apache_beam.options.pipeline_options import StandardOptions
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 from tfx import types
-from tfx.components.evaluator.component import Evaluator
 from tfx.components.pusher.component import Pusher
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.common.resolver import Resolver
@@ -17,7 +16,7 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 
-from components.evaluator.eval_config import eval_config
+from components.evaluator.component import Evaluator
 from components.gate.component import Gate
 from components.pusher.executor import Executor as PusherExecutor
 from components.pusher.versions import push, rollback, versions
@@ -107,8 +106,7 @@ def make_pipeline(root, weight, max_loss=0.0):
         examples=examples.outputs["examples"],
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
-        eval_config=eval_config(EvaluateConfig(slices=())),
-        module_path="components.evaluator.extractors",
+        evaluate=EvaluateConfig(slices=()),
     )
     gate = Gate(
         evaluation=evaluator.outputs["evaluation"],

@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,6 +134,13 @@ def test_a_skewed_export_fails(trained, monkeypatch):
     changed.set_weights([w + 1e-3 for w in model.get_weights()])
     with pytest.raises(ClickrankError, match="training-serving skew"):
         check_replay(changed, args.serving_model_dir, evaluation)
+
+
+def test_how_far_the_export_is_from_the_trained_model_is_kept_beside_it(trained):
+    report = Path(trained[0].serving_model_dir).parent / serving.REPLAY_REPORT
+    told = json.loads(report.read_text())
+    assert 0 <= told["skew"] < 1e-6
+    assert told["displays"] > 0
 
 
 def test_the_best_epoch_by_map_is_what_is_served(trained, signatures):
