@@ -19,7 +19,7 @@ TINY = [
     *("--set", "encoding.max_buckets=500", "--set", "model.hidden_units=[16]", "--set", "model.max_embedding_dim=4"),
     *("--set", "trainer.num_epochs=2", "--set", "trainer.global_batch_size=256"),
 ]
-ANY_MODEL = ["--set", "gate.min_gain_over_popularity=-1"]
+ANY_MODEL = ["--set", "gate.min_gain_over_popularity=-1", "--set", "gate.max_calibration=null"]
 
 
 def clickrank(*args):
