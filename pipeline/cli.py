@@ -99,6 +99,26 @@ def run(
 
 
 @app.command()
+def report(
+    root: Annotated[Path, typer.Option(help="Folder where the pipeline has run.")],
+    run: Annotated[str | None, typer.Option(metavar="ID", help="The run. [default: the latest]", show_default=False)] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make the report of a run: one HTML file, to be opened offline."""
+    from pipeline.report.write import report as write
+
+    path = write(root, run, verbose=verbose)
+    if as_json:
+        typer.echo(json.dumps({"report": str(path)}))
+    else:
+        typer.echo(str(path))
+    if open_:
+        typer.launch(path.as_uri())
+
+
+@app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="A pushed version, or the folder of versions (the newest is taken).")],
     data: Annotated[Path, typer.Argument(help="Folder with the raw tables, or with tf.Examples.")],

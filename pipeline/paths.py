@@ -40,6 +40,19 @@ class RootPaths:
         """Held by the run that is using the root."""
         return self.root / ".lock"
 
+    @property
+    def runs(self) -> Path:
+        """A folder for each run, of its id."""
+        return self.root / "runs"
+
     def run(self, run_id: str) -> Path:
-        """What belongs to one run: its log, resolved configuration and summary."""
-        return self.root / "runs" / run_id
+        """What belongs to one run: its log, resolved configuration, summary, what its nodes took, and report."""
+        return self.runs / run_id
+
+    def usage(self, run_id: str) -> Path:
+        """What the nodes of a run took; see `pipeline.usage`."""
+        return self.run(run_id) / "nodes.json"
+
+    def report(self, run_id: str) -> Path:
+        """The report of a run."""
+        return self.run(run_id) / "report.html"

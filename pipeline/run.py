@@ -18,6 +18,8 @@ from pipeline.console import RunConsole
 from pipeline.nodes import NODES, SECTIONS, nodes_for
 from pipeline.noise import log_to
 from pipeline.paths import RootPaths
+from pipeline.siblings import write_whole
+from pipeline.usage import UsageRecorder
 from schemas.config import Config
 from schemas.errors import ClickrankError, ConfigError, TransientError, recover
 from schemas.tables import OUTBRAIN
@@ -46,7 +48,7 @@ def run(
         if not resume:
             shutil.rmtree(paths.checkpoints, ignore_errors=True)
         folder.mkdir(parents=True)
-        _write(folder / "config.resolved.yaml", to_yaml(config))
+        write_whole(folder / "config.resolved.yaml", to_yaml(config))
         log = folder / "log.txt"
         with log_to(log, verbose) as screen:
             names = nodes_for(config)
@@ -60,9 +62,11 @@ def run(
                     "node_seconds": {name: round(seconds, 2) for name, seconds in console.seconds.items()},
                     "cached_nodes": sorted(console.cached),
                     "peak_rss_bytes": peak_rss_bytes(),
-                    "report": str(folder / "summary.json"),
+                    "summary": str(folder / "summary.json"),
+                    "report": str(paths.report(run_id)),
                 }
-                _write(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+                _write_summary(summary)
+                _write_report(paths, summary, console)
             except Exception as error:
                 # The root logger's messages go to the log only.
                 logging.error("The run failed", exc_info=error)
@@ -95,12 +99,31 @@ def _run_nodes(
     pipeline = graph.create_pipeline(str(data.absolute()), digest, paths, config)
     progress.set_sink(console.advanced)
     try:
-        failure = runners.run_pipeline(pipeline, run_id, runner, console, from_node)  # type: ignore[arg-type]
+        watcher = UsageRecorder(paths.usage(run_id), console)
+        failure = runners.run_pipeline(pipeline, run_id, runner, watcher, from_node)  # type: ignore[arg-type]
     finally:
         progress.set_sink(None)
     if failure:
         raise _NodeError(failure.node_id) from failure.error
     return results.summarise(paths, run_id, data, config.split)
+
+
+def _write_summary(summary: dict[str, Any]) -> None:
+    write_whole(Path(summary["summary"]), json.dumps(summary, indent=1) + "\n")
+
+
+def _write_report(paths: RootPaths, summary: dict[str, Any], console: RunConsole) -> None:
+    """Writes the report, which reads the summary; a run is not lost for the want of it."""
+    from pipeline.report.write import write_report
+
+    try:
+        write_report(paths, summary["run_id"], console)
+    except Exception as error:
+        logging.error("The report could not be made", exc_info=error)
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        console.say(f"warning: no report: {first}; `clickrank report --root {paths.root}` makes it", style="yellow")
+        summary["report"] = None
+        _write_summary(summary)
 
 
 def _check_unchanged(paths: RootPaths, config: Config, from_node: str) -> None:
@@ -142,13 +165,6 @@ def _explain(error: BaseException, root: Path, log: Path) -> ClickrankError:
         where, error = f"{error} failed: " if str(error) else "", error.__cause__
     first = (str(error).strip().splitlines() or [""])[0][:300]
     return ClickrankError(f"{where}{type(error).__name__}: {first}; see {log}")
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes a file that is there completely or not at all."""
-    aside = path.with_name(f".{path.name}")
-    aside.write_text(text)
-    os.replace(aside, path)
 
 
 @contextmanager

@@ -27,8 +27,8 @@ _MAY_BE_EMPTY = ("ModelBlessing",)
 Outputs = dict[str, dict[str, metadata_store_pb2.Artifact]]
 
 
-def open_store(paths: RootPaths) -> mlmd.MetadataStore:
-    """Opens the store; makes an empty one where there is none.
+def open_store(paths: RootPaths, *, read_only: bool = False) -> mlmd.MetadataStore:
+    """Opens the store; makes an empty one where there is none, unless it is only to be read.
 
     Raises:
         ConfigError: The file is no metadata store.
@@ -36,7 +36,8 @@ def open_store(paths: RootPaths) -> mlmd.MetadataStore:
     """
     config = metadata_store_pb2.ConnectionConfig()
     config.sqlite.filename_uri = str(paths.metadata)
-    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+    modes = metadata_store_pb2.SqliteMetadataSourceConfig
+    config.sqlite.connection_mode = modes.READONLY if read_only else modes.READWRITE_OPENCREATE
     try:
         return mlmd.MetadataStore(config)
     except Exception as error:

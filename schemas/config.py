@@ -476,6 +476,16 @@ class PushConfig(_Section):
     directory: str | None = Field(None, description="Folder of the numbered versions; ROOT/serving unless given.")
 
 
+class ReportConfig(_Section):
+    """The report of a run."""
+
+    importance_displays: Annotated[int, Field(ge=0)] = Field(
+        2000, description="Eval displays on which the importance of each feature is measured; 0: it is not."
+    )
+    importance_repeats: PositiveInt = Field(3, description="How often each feature is permuted.")
+    drift_threshold: Fraction = Field(0.1, description="A feature whose distribution moved by more than this is marked.")
+
+
 class AuditConfig(_Section):
     """The leak audit of `clickrank features --audit`."""
 
@@ -508,6 +518,7 @@ class Config(_Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig = GateConfig()
     push: PushConfig = PushConfig()
+    report: ReportConfig = ReportConfig()
     audit: AuditConfig = AuditConfig()
     beam: BeamConfig = BeamConfig()
 
