@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from schemas import interrupts
-from schemas.errors import NOT_BLESSED_EXIT_CODE, ClickrankError, InputDataError, recover
+from schemas.errors import NOT_PUSHED_EXIT_CODE, ClickrankError, InputDataError, recover
 
 app = typer.Typer(
     name="clickrank",
@@ -20,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done; 2 usage or config; 3 bad input data, or features that leak; 4 ran, but the model was not blessed; "
+    epilog="Exit codes: 0 done; 2 usage or config; 3 bad input data, or features that leak; 4 ran, but nothing was pushed; "
     "5 a remote service failed; 75 transient, or a training that was told to stop and saved itself: run again; "
     "130 or 143 stopped by SIGINT or SIGTERM.",
 )
@@ -94,8 +94,8 @@ def run(
     summary = run_all(data, root, loaded, runner=runner, from_node=from_node, resume=resume, verbose=verbose)
     if as_json:
         typer.echo(json.dumps(summary))
-    if not summary["blessed"]:
-        raise typer.Exit(NOT_BLESSED_EXIT_CODE)
+    if summary["pushed_version"] is None:
+        raise typer.Exit(NOT_PUSHED_EXIT_CODE)
 
 
 @app.command()
@@ -120,7 +120,7 @@ def report(
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="A pushed version, or the folder of versions (the newest is taken).")],
+    model: Annotated[Path, typer.Argument(help="A pushed version, or the folder of versions (the one in service is taken).")],
     data: Annotated[Path, typer.Argument(help="Folder with the raw tables, or with tf.Examples.")],
     out: Annotated[Path, typer.Argument(help="File for the scores; .csv or .parquet.")],
     submission: Annotated[
@@ -141,6 +141,50 @@ def predict(
         typer.echo(json.dumps(result))
     else:
         typer.echo(f"{result['rows']:,} ads of {result['displays']:,} displays scored by version {result['version']}: {out}")
+
+
+@app.command()
+def rollback(
+    root: Annotated[Path, typer.Option(help="Folder of the runs whose versions these are.")],
+    to: Annotated[
+        int | None,
+        typer.Option(metavar="VERSION", help="The version to put back. [default: the one before]", show_default=False),
+    ] = None,
+    config: ConfigFiles = None,
+    set_: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put an older version back in service, as a new version. Of the configuration, reads `push`."""
+    from pipeline.config import load_config
+    from pipeline.serving import rollback as roll_back
+
+    result = roll_back(root, load_config(config or (), set_ or ()), to)
+    if as_json:
+        typer.echo(json.dumps(result))
+    elif result["reused"]:
+        typer.echo(f"Version {result['version']} is in service, nothing to do: {result['path']}")
+    else:
+        what = f"version {result['restores']} in place of {result['was']}"
+        typer.echo(f"Version {result['version']} is in service: {what}: {result['path']}")
+
+
+@app.command()
+def versions(
+    root: Annotated[Path, typer.Option(help="Folder of the runs whose versions these are.")],
+    config: ConfigFiles = None,
+    set_: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the pushed versions: number, digest, when (UTC), MAP@12 of its run, and which is in service."""
+    from pipeline.config import load_config
+    from pipeline.serving import line, list_versions
+
+    listed = list_versions(root, load_config(config or (), set_ or ()))
+    if as_json:
+        typer.echo(json.dumps({"versions": listed}))
+        return
+    for version in listed:
+        typer.echo(line(version))
 
 
 @app.command()

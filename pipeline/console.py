@@ -106,11 +106,15 @@ class RunConsole:
             self.say("NOT BLESSED", style="bold red")
         for reason in summary["reasons"]:
             self.say(f"  {reason}")
+        if not summary["infra"]["passed"]:
+            self.say("INFRA CHECK FAILED", style="bold red")
+            for reason in summary["infra"]["reasons"]:
+                self.say(f"  {reason}")
         if summary["pushed_path"]:
             what = "Already pushed" if summary["pushed_before"] else "Pushed"
             self.say(f"{what} as version {summary['pushed_version']}: {summary['pushed_path']}")
         else:
-            self.say("Nothing was pushed.")
+            self.say(f"Nothing was pushed{': ' + summary['not_pushed'] if summary['not_pushed'] else '.'}")
         memory = f"{summary['peak_rss_bytes'] / 2**30:.1f} GiB"
         self.say(f"Took {_duration(summary['seconds'])}, peak memory {memory}. {_made(summary)}")
 

@@ -2,12 +2,10 @@
 
 import difflib
 import json
-import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,9 +16,9 @@ from pyarrow import parquet
 from pipeline.beam import beam_args
 from pipeline.noise import log_to
 from pipeline.run import peak_rss_bytes
-from pipeline.siblings import file_errors, temporary_sibling
+from pipeline.siblings import file_errors, kept_log, temporary_sibling
 from schemas.config import Config
-from schemas.errors import ClickrankError, ConfigError, InputDataError, recover
+from schemas.errors import ConfigError, InputDataError
 from schemas.features import columns as all_columns
 from schemas.tables import OUTBRAIN
 
@@ -65,7 +63,7 @@ def features(data: Path, out: Path, config: Config, *, columns: Sequence[str] = 
         out.parent.mkdir(parents=True, exist_ok=True)
         with temporary_sibling(out, "features") as aside:
             log = aside / "log.txt"
-            with log_to(log, verbose) as screen, _kept_log(log, out, verbose):
+            with log_to(log, verbose) as screen, kept_log(log, out, verbose):
                 counts, found = _make(data, out, aside, config, chosen, audit)
                 # An empty folder is replaced in the same step; one that was filled meanwhile is not.
                 os.rename(aside / "result", out)
@@ -172,35 +170,6 @@ def _cpu_seconds() -> float:
     """User and system time of this process and its finished children."""
     used = os.times()
     return used.user + used.system + used.children_user + used.children_system
-
-
-@contextmanager
-def _kept_log(log: Path, out: Path, verbose: bool) -> Iterator[None]:
-    """Makes an error that was not foreseen one line, and keeps the log where that line says."""
-    try:
-        yield
-    except Exception as error:
-        known = recover(error, str(out.parent))
-        if known is not None:
-            raise known from error
-        if isinstance(error, OSError) or _is_interrupt(error):
-            raise
-        logging.error("The features could not be made", exc_info=error)
-        where = ""
-        if not verbose:
-            kept = out.with_name(f"{out.name}.log.txt")
-            shutil.copyfile(log, kept)
-            where = f"; see {kept}"
-        first = (str(error).strip().splitlines() or [""])[0][:300]
-        raise ClickrankError(f"{type(error).__name__}: {first}{where}") from error
-
-
-def _is_interrupt(error: BaseException) -> bool:
-    """Whether the program was told to stop: Beam makes an ordinary exception of that."""
-    current: BaseException | None = error
-    while current is not None and isinstance(current, Exception):
-        current = current.__cause__ or current.__context__
-    return current is not None
 
 
 def _print(result: dict[str, Any], screen: TextIO) -> None:

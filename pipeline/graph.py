@@ -11,6 +11,7 @@ from components.click_example_gen.component import ClickExampleGen
 from components.curated_schema import SCHEMA_FILE, CuratedSchema
 from components.evaluator.eval_config import eval_config
 from components.gate.component import Gate
+from components.infra_validator.component import InfraValidator
 from components.prebatch.component import Prebatch
 from components.pusher.executor import Executor as PusherExecutor
 from components.resolver import LatestBlessedOther
@@ -92,8 +93,10 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         **warm_start,
     )
     model = trainer.outputs["model"]
+    serving = config.push.directory or str(paths.serving)
     resolver = tfx.dsl.Resolver(
         strategy_class=LatestBlessedOther,
+        config={"serving": serving},
         model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
         model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
         candidate=model,
@@ -113,17 +116,22 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         gate=config.gate,
         code=code_digest("schemas", "components/gate"),
     )
+    infra_validator = InfraValidator(
+        model=model,
+        examples=examples,
+        infra=config.infra,
+        code=code_digest("schemas", "components/infra_validator"),
+    )
     pusher = tfx.components.Pusher(
         model=model,
         model_blessing=gate.outputs["blessing"],
-        push_destination=tfx.proto.PushDestination(
-            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=config.push.directory or str(paths.serving))
-        ),
+        infra_blessing=infra_validator.outputs["infra_blessing"],
+        push_destination=tfx.proto.PushDestination(filesystem=tfx.proto.PushDestination.Filesystem(base_directory=serving)),
         custom_executor_spec=ExecutorClassSpec(PusherExecutor),
     )
     nodes = [example_gen, statistics_gen, schema, validator, transform, prebatch]
     nodes += [base] if warm_start else []
-    nodes += [trainer, resolver, evaluator, gate, pusher]
+    nodes += [trainer, resolver, evaluator, gate, infra_validator, pusher]
     pipeline = tfx.dsl.Pipeline(
         pipeline_name=PIPELINE_NAME,
         pipeline_root=str(paths.artifacts),

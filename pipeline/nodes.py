@@ -16,6 +16,7 @@ NODES = (
     "Resolver",
     "Evaluator",
     "Gate",
+    "InfraValidator",
     "Pusher",
 )
 """All nodes there can be; each after those whose outputs it needs."""
@@ -26,8 +27,9 @@ def nodes_for(config: Config) -> tuple[str, ...]:
     return tuple(name for name in NODES if name != WARM_START_RESOLVER or config.trainer.warm_start == LATEST_BLESSED)
 
 
-NEVER_CACHED = ("Pusher",)
-"""Nodes that run every time: TFX's cache knows nothing of the serving folder, and a push that is not needed does nothing."""
+NEVER_CACHED = ("InfraValidator", "Pusher")
+"""Nodes that run every time. The infra check is of the machine, too: what failed for lack of memory or time must not stay so. And
+TFX's cache knows nothing of the serving folder; a push that is not needed does nothing."""
 
 SECTIONS = {
     "ClickExampleGen": ("ingest", "split", "features"),
@@ -36,6 +38,7 @@ SECTIONS = {
     "Trainer": ("encoding", "model", "trainer", "features"),
     "Evaluator": ("evaluate",),
     "Gate": ("gate",),
+    "InfraValidator": ("infra",),
     "Pusher": ("push",),
 }
 """The sections of the configuration that each node reads, and no others: what a node does not read does not make it run again."""

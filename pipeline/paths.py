@@ -21,6 +21,11 @@ class RootPaths:
         return self.root / "metadata.sqlite"
 
     @property
+    def sizes(self) -> Path:
+        """How many files and bytes each artifact had when its run ended."""
+        return self.root / "sizes.json"
+
+    @property
     def rejects(self) -> Path:
         """Bad rows of runs that stopped because of them."""
         return self.root / "rejects"

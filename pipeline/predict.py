@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
+from components.pusher import versions
+from components.pusher.manifest import damage
 from pipeline.noise import log_to
-from pipeline.siblings import file_errors
+from pipeline.siblings import file_errors, kept_log, temporary_sibling
 from schemas.config import LOCAL_BEAM_RUNNER, FeaturesConfig, IngestConfig
 from schemas.errors import ConfigError, InputDataError
-from schemas.serving import EXAMPLES, FEATURES_FILE, SCORE, SERVING_DEFAULT
+from schemas.serving import EXAMPLES, FEATURES_FILE, SCORE, SERVING_DEFAULT, check_signatures
 from schemas.tables import OUTBRAIN
 from transforms import ingest_report
 from transforms.partition import Parcel, receive
@@ -35,7 +36,7 @@ def predict(model: Path, data: Path, out: Path, ingest: IngestConfig, *, submiss
     model was trained with; all labelled clicks before a display are its history.
 
     Args:
-        model: A version's folder, or a folder of versions.
+        model: A version's folder, or a folder of versions, of which the one in service is taken.
         data: A folder of raw tables (the displays of clicks_test are scored, else those of clicks_train), or of tf.Examples.
         out: `.csv` or `.parquet`.
         ingest: How many bad rows are let pass; they are left out, and written to `out`.rejects.csv.
@@ -46,8 +47,9 @@ def predict(model: Path, data: Path, out: Path, ingest: IngestConfig, *, submiss
         `rows`, `displays`, `version`, `path`.
 
     Raises:
-        ConfigError: There is no such model, or `out` cannot be written.
+        ConfigError: There is no such model, it is damaged or has no such signature, or `out` cannot be written.
         InputDataError: The data cannot be used.
+        ClickrankError: Anything else; the log is then in `<out>.log.txt`.
     """
     version = _version(model)
     if out.suffix not in (".csv", ".parquet") or (submission and out.suffix != ".csv"):
@@ -56,12 +58,17 @@ def predict(model: Path, data: Path, out: Path, ingest: IngestConfig, *, submiss
         raise ConfigError(f"{out.parent}: no such folder")
     with (
         file_errors(out),
-        tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as work,
-        log_to(Path(work) / "log.txt", verbose),
+        temporary_sibling(out, "predict") as work,
+        log_to(work / "log.txt", verbose),
+        kept_log(work / "log.txt", out, verbose),
     ):
-        scored = pa.concat_tables(_score(version, batch) for batch in _batches(version, data, work, out, ingest))
+        loaded = _load(version)
+        parts = [_score(loaded, batch) for batch in _batches(version, data, str(work), out, ingest)]
+        if not parts:
+            raise InputDataError(f"{data}: has no display to score")
+        scored = pa.concat_tables(parts)
         scored = scored.take(pc.sort_indices(scored, _RANKED))
-        aside = str(Path(work) / out.name)
+        aside = str(work / out.name)
         if submission:
             _write_submission(scored, aside)
         elif out.suffix == ".csv":
@@ -76,10 +83,28 @@ def predict(model: Path, data: Path, out: Path, ingest: IngestConfig, *, submiss
 def _version(model: Path) -> Path:
     if (model / "saved_model.pb").exists():
         return model
-    versions = [child for child in model.glob("*") if child.name.isdigit() and (child / "saved_model.pb").exists()]
-    if not versions:
+    current = versions.current(model)
+    if current is None:
         raise ConfigError(f"{model}: no SavedModel, and no numbered version of one")
-    return max(versions, key=lambda child: int(child.name))
+    return current
+
+
+def _load(version: Path) -> Any:
+    """Loads a version, and checks that it can score."""
+    import tensorflow as tf
+
+    broken = damage(version, contents=False)
+    if broken:
+        raise ConfigError(f"{version}: damaged, {broken}")
+    try:
+        loaded = tf.saved_model.load(str(version))
+        check_signatures(loaded.signatures, [SERVING_DEFAULT])
+    except ValueError as error:
+        raise ConfigError(f"{version}: cannot score: {error}") from error
+    except (OSError, tf.errors.OpError, KeyError) as error:
+        first = " ".join(str(error).split())[:200]
+        raise ConfigError(f"{version}: cannot be loaded: {type(error).__name__}: {first}") from error
+    return loaded
 
 
 def _batches(version: Path, data: Path, work: str, out: Path, ingest: IngestConfig) -> Iterator[pa.Table]:
@@ -153,15 +178,10 @@ def _keep(element: tuple[int, Parcel], work: str, split: int | None) -> None:
     save(rows.drop_columns([SPLIT, "label"]), f"{work}/part-{number:05d}.arrow")
 
 
-_loaded: dict[Path, Any] = {}
-
-
-def _score(version: Path, batch: pa.Table) -> pa.Table:
+def _score(loaded: Any, batch: pa.Table) -> pa.Table:
     import tensorflow as tf
 
-    if version not in _loaded:
-        _loaded[version] = tf.saved_model.load(str(version))
-    signature = _loaded[version].signatures[SERVING_DEFAULT.name]
+    signature = loaded.signatures[SERVING_DEFAULT.name]
     scores = signature(**{EXAMPLES: tf.constant(batch["example"].to_pylist())})[SCORE].numpy()
     return batch.drop_columns(["example"]).append_column("score", pa.array(scores.astype(np.float32)))
 

@@ -7,6 +7,7 @@ from typing import Any
 from components.evaluator.eval_config import MAP_AT_12, MAP_AT_12_POPULARITY, MAP_AT_12_RANDOM
 from components.evaluator.results import OVERALL, read_evaluation
 from components.gate.executor import VERDICT_FILE
+from components.infra_validator.report import read_infra
 from components.pusher.executor import PUSH_FILE
 from pipeline.paths import RootPaths
 from pipeline.store import open_store, outputs_of
@@ -23,8 +24,9 @@ def summarise(paths: RootPaths, run_id: str, data: Path, split: SplitConfig) -> 
 
     Returns:
         A dictionary ready for JSON: `displays` evaluated, exact `map_at_12` of the model and of the baselines (None where there is
-        none), `way_to_best`, `blessed`, `reasons`, `pushed_version`, `pushed_path`,
-        `pushed_before` (whether an earlier run had pushed this very model), `examples` by split, `bad_rows` by table.
+        none), `way_to_best`, `blessed` and `reasons` of the gate, `infra` (the infra check's `passed`, `reasons`, `latency_ms` and
+        `bytes`), `pushed_version` (None if nothing was pushed), `pushed_path`, `not_pushed` (why the Pusher itself refused, or
+        None), `pushed_before` (whether an earlier run had pushed this very model), `examples` by split, `bad_rows` by table.
 
     Raises:
         ClickrankError: The store holds no such finished run.
@@ -39,6 +41,7 @@ def summarise(paths: RootPaths, run_id: str, data: Path, split: SplitConfig) -> 
         counts = read_counts(str(Path(outputs["ClickExampleGen"]["ingest_report"].uri) / COUNTS_FILE))
         pushed = json.loads((Path(outputs["Pusher"]["pushed_model"].uri) / PUSH_FILE).read_text())
         evaluation = read_evaluation(outputs["Evaluator"]["evaluation"].uri)
+        infra = read_infra(outputs["InfraValidator"]["infra_blessing"].uri)
     except (KeyError, OSError) as error:
         raise ClickrankError(f"run {run_id} left no complete result under {paths.root}: {error}") from error
     metrics = evaluation.candidate[OVERALL]
@@ -53,9 +56,11 @@ def summarise(paths: RootPaths, run_id: str, data: Path, split: SplitConfig) -> 
         "way_to_best": (metrics[MAP_AT_12] - random) / (best - random) if best is not None and best > random else None,
         "blessed": verdict["blessed"],
         "reasons": verdict["reasons"],
+        "infra": {key: infra[key] for key in ("passed", "reasons", "latency_ms", "bytes")},
         "pushed_version": pushed.get("version"),
         "pushed_path": pushed.get("path"),
         "pushed_before": pushed.get("reused", False),
+        "not_pushed": pushed.get("why"),
         "model": outputs["Trainer"]["model"].uri,
         "examples": {name.partition("/")[2]: n for name, n in counts.items() if name.startswith("examples/")},
         "bad_rows": {name.partition("/")[2]: n for name, n in counts.items() if name.startswith("bad/") and n},

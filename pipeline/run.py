@@ -103,6 +103,7 @@ def _run_nodes(
         failure = runners.run_pipeline(pipeline, run_id, runner, watcher, from_node)  # type: ignore[arg-type]
     finally:
         progress.set_sink(None)
+        store.remember_sizes(metadata, paths)
     if failure:
         raise _NodeError(failure.node_id) from failure.error
     return results.summarise(paths, run_id, data, config.split)

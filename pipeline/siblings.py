@@ -3,13 +3,14 @@
 import contextlib
 import fcntl
 import glob
+import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from schemas.errors import ConfigError, recover
+from schemas.errors import ClickrankError, ConfigError, recover
 
 
 @contextlib.contextmanager
@@ -63,3 +64,38 @@ def file_errors(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise recover(error, str(out.parent)) or ConfigError(f"{out}: cannot be written: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def kept_log(log: Path, out: Path, verbose: bool) -> Iterator[None]:
+    """Makes an error that was not foreseen one line, and keeps the log where that line says: in `<out>.log.txt`.
+
+    Args:
+        log: What `pipeline.noise.log_to` writes to.
+        out: What was to be made.
+        verbose: Whether the log went to the screen, so that there is none to keep.
+    """
+    try:
+        yield
+    except Exception as error:
+        known = recover(error, str(out.parent))
+        if known is not None:
+            raise known from error
+        if isinstance(error, OSError) or _is_interrupt(error):
+            raise
+        logging.error("%s could not be made", out, exc_info=error)
+        where = ""
+        if not verbose:
+            kept = out.with_name(f"{out.name}.log.txt")
+            shutil.copyfile(log, kept)
+            where = f"; see {kept}"
+        first = (str(error).strip().splitlines() or [""])[0][:300]
+        raise ClickrankError(f"{type(error).__name__}: {first}{where}") from error
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Whether the program was told to stop: Beam makes an ordinary exception of that."""
+    current: BaseException | None = error
+    while current is not None and isinstance(current, Exception):
+        current = current.__cause__ or current.__context__
+    return current is not None

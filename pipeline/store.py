@@ -3,7 +3,9 @@
 A run that is killed cleans nothing up: the next run at the root does, under the root's lock, for whoever wrote there is gone.
 """
 
+import json
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,7 +53,8 @@ def open_store(paths: RootPaths, *, read_only: bool = False) -> mlmd.MetadataSto
 
 
 def tidy(store: mlmd.MetadataStore, paths: RootPaths) -> None:
-    """Removes what killed runs left half done, and strikes out artifacts whose files are gone, so that the cache makes them anew.
+    """Removes what killed runs left half done, and strikes out artifacts whose files are gone, all or some of them
+    (`remember_sizes`), so that the cache makes them anew.
 
     Only for the holder of the root's lock.
     """
@@ -63,14 +66,44 @@ def tidy(store: mlmd.MetadataStore, paths: RootPaths) -> None:
     for kind in ("executor_execution", "stateful_working_dir"):
         for folder in paths.artifacts.glob(f"*/.system/{kind}/*"):
             shutil.rmtree(folder, ignore_errors=True)
-    gone = [a for a in store.get_artifacts() if a.state == metadata_store_pb2.Artifact.LIVE and _is_gone(a)]
-    for artifact in gone:
-        _log.warning("%s is gone; it is made anew if it is needed", artifact.uri)
-        artifact.state = metadata_store_pb2.Artifact.DELETED
+    sizes = _known_sizes(paths)
+    gone = []
+    for artifact in store.get_artifacts():
+        why = _loss(artifact, sizes) if artifact.state == metadata_store_pb2.Artifact.LIVE else None
+        if why:
+            _log.warning("%s %s; it is made anew if it is needed", artifact.uri, why)
+            artifact.state = metadata_store_pb2.Artifact.DELETED
+            gone.append(artifact)
     if dead:
         store.put_executions(dead)
     if gone:
         store.put_artifacts(gone)
+
+
+def remember_sizes(store: mlmd.MetadataStore, paths: RootPaths) -> None:
+    """Notes how many files and bytes each artifact has, for `tidy` to find out what was half deleted since.
+
+    Not in the store: TFX's cache takes an artifact with another property for another artifact. What was noted stays as it was.
+    """
+    known = _known_sizes(paths)
+    live = {a.uri for a in store.get_artifacts() if a.state == metadata_store_pb2.Artifact.LIVE}
+    sizes = {uri: known.get(uri) or _size(Path(uri)) for uri in sorted(live)}
+    aside = paths.sizes.with_name(f".{paths.sizes.name}")
+    aside.write_text(json.dumps(sizes, indent=1) + "\n")
+    os.replace(aside, paths.sizes)
+
+
+def _known_sizes(paths: RootPaths) -> dict[str, list[int]]:
+    """URI -> [files, bytes]."""
+    try:
+        return dict(json.loads(paths.sizes.read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _size(path: Path) -> list[int]:
+    files = [file for file in [path, *path.rglob("*")] if file.is_file()]
+    return [len(files), sum(file.stat().st_size for file in files)]
 
 
 def check_reusable(store: mlmd.MetadataStore, from_node: str) -> None:
@@ -114,8 +147,16 @@ def _type_name(store: mlmd.MetadataStore, type_id: int) -> str:
     return store.get_context_types_by_id([type_id])[0].name
 
 
-def _is_gone(artifact: metadata_store_pb2.Artifact) -> bool:
+def _loss(artifact: metadata_store_pb2.Artifact, sizes: dict[str, list[int]]) -> str | None:
+    """What of an artifact is no longer there; None if nothing is known to be missing."""
     path = Path(artifact.uri)
-    if artifact.type in _MAY_BE_EMPTY:
-        return not path.exists()
-    return not (path.is_file() or any(child.is_file() for child in path.rglob("*")))  # folders alone hold no data
+    files, size = _size(path)
+    # Folders alone hold no data.
+    if not (path.exists() if artifact.type in _MAY_BE_EMPTY else files):
+        return "is gone"
+    before, bytes_before = sizes.get(artifact.uri, (0, 0))
+    if files < before:
+        return f"has {files} of its {before} files"
+    if size < bytes_before:
+        return f"has {size:,} of its {bytes_before:,} bytes"
+    return None

@@ -470,6 +470,22 @@ class GateConfig(_Section):
     )
 
 
+class InfraConfig(_Section):
+    """What a server must be able to do with a model before it may go out."""
+
+    timeout_s: Annotated[float, Field(gt=0.0)] = Field(
+        300.0, description="Seconds in which a process must have loaded the model and answered all requests."
+    )
+    requests: PositiveInt = Field(300, description="Raw Examples of the eval split that are sent to the model.")
+    max_latency_ms: Annotated[float, Field(gt=0.0)] | None = Field(
+        None, description="Bound on the 99th percentile of the time for one display, once the model is warm; or none."
+    )
+    max_bytes: PositiveInt | None = Field(None, description="Bound on the size of the model on disk; or none.")
+    allowed_ops: tuple[str, ...] = Field(
+        (), description="TensorFlow operations that a model may have beside those of components/infra_validator/ops.py."
+    )
+
+
 class PushConfig(_Section):
     """Where blessed models go."""
 
@@ -517,6 +533,7 @@ class Config(_Section):
     trainer: TrainerConfig = TrainerConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig = GateConfig()
+    infra: InfraConfig = InfraConfig()
     push: PushConfig = PushConfig()
     report: ReportConfig = ReportConfig()
     audit: AuditConfig = AuditConfig()

@@ -36,7 +36,8 @@ class TransientError(ClickrankError):
     exit_code = 75
 
 
-NOT_BLESSED_EXIT_CODE = 4
+NOT_PUSHED_EXIT_CODE = 4
+"""A run that went through, but whose model was not blessed, failed the infra check, or had been rolled back."""
 
 _BY_NAME = {c.__name__: c for c in (ConfigError, InputDataError, RemoteError, TransientError)}
 _DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded|database or disk is full")

@@ -2,6 +2,7 @@
 that can save its state says so with `can_stop` and asks `stop_requested` now and then.
 """
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,3 +31,13 @@ def can_stop() -> Iterator[None]:
     finally:
         _listening.clear()
         _requested.clear()
+
+
+def die_with_parent() -> None:
+    """Ends this process when the one that started it is gone, even if that was killed: the other end of our stdin then closes."""
+
+    def wait() -> None:
+        os.read(0, 1)  # unbuffered: a lock held by this thread would abort the interpreter's shutdown
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

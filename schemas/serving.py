@@ -4,7 +4,7 @@ Both signatures take raw tf.Examples, i.e. the columns of the feature table befo
 A request needs no key column (`features.KEYS`), and any feature may be absent: an absent one is missing, as in training.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -78,13 +78,13 @@ def raw_feature_spec(label: bool) -> dict[str, Any]:
     return spec
 
 
-def check_signatures(signatures: Mapping[str, Any]) -> None:
-    """Checks that a loaded SavedModel's `signatures` are those of this module.
+def check_signatures(signatures: Mapping[str, Any], wanted: Sequence[Signature] = SIGNATURES) -> None:
+    """Checks that a loaded SavedModel's `signatures` are those of this module, or some of them.
 
     Raises:
         ValueError: A signature is missing, or its inputs or outputs differ in name, dtype or shape.
     """
-    for want in SIGNATURES:
+    for want in wanted:
         if want.name not in signatures:
             raise ValueError(f"the model has no signature {want.name!r}. Received: {sorted(signatures)}")
         got = signatures[want.name]

@@ -11,7 +11,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from components.pusher.versions import push
+from components.pusher.versions import WithdrawnError, push
 
 _log = logging.getLogger(__name__)
 
@@ -34,13 +34,13 @@ class Executor(executor.Executor):
         """Runs the push.
 
         Args:
-            input_dict: `model` and `model_blessing`.
+            input_dict: `model`, `model_blessing` and, if there is an infra check, `infra_blessing`.
             output_dict: `pushed_model`; gets `push.json` and the properties `pushed` (0 or 1) and, if it was, `pushed_destination`
-                and `pushed_version`.
+                and `pushed_version`. A model that was rolled back is not pushed; `why` in `push.json` says so.
             exec_properties: `push_destination`, a `pusher_pb2.PushDestination` as JSON with `filesystem.base_directory`.
 
         Raises:
-            ClickrankError: As `components.pusher.versions.push`.
+            ClickrankError: As `components.pusher.versions.push`, but for a model that was rolled back.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed_model = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
@@ -50,12 +50,18 @@ class Executor(executor.Executor):
         if not input_dict.get(standard_component_specs.MODEL_BLESSING_KEY) or not self.CheckBlessing(input_dict):
             self._MarkNotPushed(pushed_model)
             _record(folder, {"pushed": False})
-            _log.info("not pushed: the model is not blessed")
+            _log.info("not pushed: the model is not blessed, or a server cannot serve it")
             return
 
         destination = pusher_pb2.PushDestination()  # type: ignore[attr-defined]
         proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)
-        version = push(self.GetModelPath(input_dict), destination.filesystem.base_directory)
+        try:
+            version = push(self.GetModelPath(input_dict), destination.filesystem.base_directory)
+        except WithdrawnError as error:
+            self._MarkNotPushed(pushed_model)
+            _record(folder, {"pushed": False, "why": str(error)})
+            _log.info("not pushed: %s", error)
+            return
         self._MarkPushed(pushed_model, pushed_destination=str(version.path), pushed_version=str(version.number))
         _record(
             folder,

@@ -1,44 +1,43 @@
 """A folder of numbered model versions, as TensorFlow Serving polls it: a version is there completely or not at all.
 
-base/.lock             held while a push is under way
-base/.tmp-*            a push under way, or what a killed one left; Serving looks at numeric names only
-base/1718000000/       a version: a SavedModel, and assets.extra/push.json about its push
+base/.lock             held while a push or a rollback is under way
+base/.tmp-*            what is under way, or what a killed one left; Serving looks at numeric names only
+base/1718000000/       a version: a SavedModel, and assets.extra/push.json about it (`components.pusher.manifest`)
+base/CURRENT           the number of the version in service, written last
+
+Serving takes the highest number, so this is always the version in service; CURRENT says the same to whoever reads a file. The two
+differ only after a kill between the last two renames, until the next push or rollback.
 """
 
-import errno
-import fcntl
-import hashlib
-import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from schemas.errors import ClickrankError, ConfigError, InputDataError, TransientError
+from components.pusher.durable import copy_files, locked, sync_path, sync_tree, write_synced
+from components.pusher.manifest import Manifest, checksums, content_digest, damage, digest_of, read_manifest, recorded_digest
+from schemas.errors import NOT_PUSHED_EXIT_CODE, ClickrankError, ConfigError, InputDataError, TransientError
 
-_LOCK = ".lock"
+CURRENT = "CURRENT"
 _TEMPORARY = ".tmp-"
-MANIFEST = Path("assets.extra", "push.json")
-"""Where a version says what it is. `assets.extra` is SavedModel's place for files that no loader reads."""
 
-_NOT_CONTENT = frozenset({MANIFEST.as_posix(), "fingerprint.pb"})
-"""Not part of a model's identity: the manifest is ours; the fingerprint holds hashes of the rest and a UUID drawn on saving."""
 
-_COPY_BYTES = 8 << 20
+class WithdrawnError(ClickrankError):
+    """The model was in service and was rolled back; it does not go out again by itself."""
+
+    exit_code = NOT_PUSHED_EXIT_CODE
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A pushed version.
+    """A version in service.
 
     Attributes:
         number: Its number, a positive int.
         path: Its folder.
         digest: `content_digest` of it.
-        reused: Whether it was there before, so that nothing was pushed.
+        reused: Whether it was in service before, so that nothing was done.
     """
 
     number: int
@@ -50,7 +49,7 @@ class Version:
 def push(source: str | Path, base: str | Path) -> Version:
     """Makes the SavedModel in `source` the newest version in `base`, unless the newest version already is that model.
 
-    Concurrent pushes into the same folder wait for each other. Leftovers of killed ones are removed.
+    Concurrent pushes into the same folder wait for each other. What killed ones left is removed or finished.
 
     Args:
         source: Folder of a SavedModel.
@@ -59,119 +58,171 @@ def push(source: str | Path, base: str | Path) -> Version:
     Raises:
         InputDataError: `source` is not a SavedModel.
         ConfigError: `base` cannot be written to or is not a local path.
-        TransientError: The disk is full.
+        TransientError: The disk is full, or `source` changed while it was copied.
+        WithdrawnError: The model was taken out of service by a rollback.
     """
-    source, base = Path(source), Path(os.fspath(base))
-    if "://" in os.fspath(base) or ":/" in os.fspath(base):
-        raise ConfigError(f"push.directory {base}: must be a local or mounted folder; a rename is what makes a push atomic")
+    source, base = Path(source), Path(base)
     if not (source / "saved_model.pb").is_file():
         raise InputDataError(f"{source}: not a SavedModel, has no saved_model.pb")
-    with _clear_os_errors(base):
-        base.mkdir(parents=True, exist_ok=True)
-        with _exclusive(base):
-            # Whoever made these no longer holds the lock, so is gone.
-            for leftover in base.glob(f"{_TEMPORARY}*"):
-                shutil.rmtree(leftover)
-            return _push_locked(source, base)
+    with locked(base, make=True):
+        _finish(base)
+        digest, newest = content_digest(source), _newest(base)
+        if newest and content_digest(path_of(base, newest)) == digest:
+            return Version(newest, path_of(base, newest), digest, reused=True)
+        if digest in (withdrawn := _withdrawn(base)):
+            number = withdrawn[digest]
+            raise WithdrawnError(
+                f"this model is version {number}, which was rolled back; `clickrank rollback --to {number}` puts it back in service"
+            )
+        return _publish(source, base, digest, source=str(source))
+
+
+def rollback(base: str | Path, to: int | None = None) -> Version:
+    """Puts an older version back in service: a copy of it becomes the newest version, unless the newest version is the same model.
+
+    The version that was in service stays where it is, but `push` does not take its model any more, until a rollback puts it back.
+
+    Args:
+        base: Folder of the versions.
+        to: Number of the version to put back; the latest one before that in service that is another model and was not rolled
+            back itself, unless given.
+
+    Raises:
+        ConfigError: There is no such version, or `base` cannot be written to.
+        InputDataError: The version is not what was pushed.
+        TransientError: The disk is full.
+    """
+    base = Path(base)
+    if not versions(base):
+        raise ConfigError(f"{base}: there is no version to go back to")
+    with locked(base, make=False):
+        finished = _finish(base)
+        now = _newest(base)
+        newest = Version(now, path_of(base, now), content_digest(path_of(base, now)), reused=True)
+        manifest = read_manifest(newest.path)
+        if to is None and finished and manifest and manifest.restores is not None:
+            return newest  # what a killed rollback had all but done
+        number = _choose(base, newest) if to is None else to
+        if number not in versions(base):
+            raise ConfigError(f"{base}: there is no version {number}; there are {', '.join(map(str, versions(base)))}")
+        target = path_of(base, number)
+        if broken := damage(target, contents=True):
+            raise InputDataError(f"{target}: damaged, so it is not put back in service: {broken}")
+        digest, restored = content_digest(target), read_manifest(target)
+        if digest == newest.digest:
+            return newest
+        source = restored.source if restored else str(target)
+        return _publish(target, base, digest, source=source, restores=number, rolled_back_from=(newest.number, newest.digest))
 
 
 def versions(base: str | Path) -> list[int]:
     """Returns the numbers of the versions in `base`, ascending."""
     try:
         with os.scandir(base) as entries:
-            return sorted(int(entry.name) for entry in entries if entry.name.isascii() and entry.name.isdigit() and entry.is_dir())
+            return sorted(int(entry.name) for entry in entries if _is_number(entry.name) and entry.is_dir())
     except FileNotFoundError:
         return []
 
 
-def content_digest(model: str | Path) -> str:
-    """Returns a SHA-256 over the sorted relative paths and the contents of a SavedModel's files, as hex digits."""
-    digest = hashlib.sha256()
-    for name, path in _files(Path(model)):
-        if name in _NOT_CONTENT:
-            continue
-        # Lengths keep apart what would otherwise be the same bytes: a file named ab holding c, and one named a holding bc.
-        digest.update(f"{len(name.encode())}:{name}:{path.stat().st_size}:".encode())
-        with path.open("rb") as file:
-            while chunk := file.read(_COPY_BYTES):
-                digest.update(chunk)
-    return digest.hexdigest()
+def current(base: str | Path) -> Path | None:
+    """Returns the folder of the version in service: the one that CURRENT names, or the newest where it names none; else None."""
+    base = Path(base)
+    number = _named(base) or _newest(base)
+    return path_of(base, number) if number else None
 
 
-def _push_locked(source: Path, base: Path) -> Version:
-    digest = content_digest(source)
-    newest = max(versions(base), default=0)
-    if newest:
-        path = next(p for p in base.iterdir() if p.name.isdigit() and int(p.name) == newest)
-        if content_digest(path) == digest:
-            return Version(newest, path, digest, reused=True)
-    # A timestamp, as TFX's Pusher: a number is not used again when someone deletes the newest version to roll back.
-    number = max(int(time.time()), newest + 1)
-    temporary, target = base / f"{_TEMPORARY}{number}-{os.getpid()}", base / str(number)
+def _named(base: Path) -> int:
+    """The version that CURRENT names; 0 if it names none that is there."""
     try:
-        _copy(source, temporary)
-        manifest = {"version": number, "digest": digest, "source": os.fspath(source), "pushed_at": int(time.time())}
-        (temporary / MANIFEST).parent.mkdir(exist_ok=True)
-        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
-        _sync(temporary)
+        number = int((base / CURRENT).read_text())
+    except (OSError, ValueError):
+        return 0
+    return number if number in versions(base) else 0
+
+
+def _newest(base: Path) -> int:
+    """The newest version with a model in it; 0 if there is none."""
+    return max((n for n in versions(base) if (path_of(base, n) / "saved_model.pb").is_file()), default=0)
+
+
+def path_of(base: Path, number: int) -> Path:
+    """Returns the folder of a version; its name may have leading zeros."""
+    return next((p for p in base.iterdir() if _is_number(p.name) and int(p.name) == number), base / str(number))
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdigit()
+
+
+def _choose(base: Path, newest: Version) -> int:
+    """The version that a rollback without a number means."""
+    out = _withdrawn(base)
+    for number in reversed(versions(base)):
+        path = path_of(base, number)
+        if number < newest.number and (path / "saved_model.pb").is_file():
+            digest = recorded_digest(path)
+            if digest != newest.digest and digest not in out:
+                return number
+    raise ConfigError(f"{base}: no version before {newest.number} is another model that was not rolled back; --to names one")
+
+
+def _withdrawn(base: Path) -> dict[str, int]:
+    """Digest -> number of the versions that a rollback took out of service and none put back."""
+    out: dict[str, int] = {}
+    for number in versions(base):
+        manifest = read_manifest(path_of(base, number))
+        if manifest:
+            out.pop(manifest.digest, None)
+            if manifest.rolled_back_from:
+                out[manifest.rolled_back_from[1]] = manifest.rolled_back_from[0]
+    return out
+
+
+def _publish(
+    folder: Path,
+    base: Path,
+    digest: str,
+    *,
+    source: str,
+    restores: int | None = None,
+    rolled_back_from: tuple[int, str] | None = None,
+) -> Version:
+    # A timestamp, as TFX's Pusher: a number is not used again when someone deletes the newest version.
+    number = max(int(time.time()), max(versions(base), default=0) + 1)
+    temporary, target = base / f"{_TEMPORARY}{number}-{os.getpid()}", base / str(number)
+    pointer = base / f"{_TEMPORARY}{CURRENT}"
+    try:
+        copy_files(folder, temporary)
+        files = checksums(temporary)
+        if digest_of(files) != digest:
+            raise TransientError(f"{folder}: changed while it was copied; nothing was pushed; run again")
+        Manifest(number, digest, source, int(time.time()), files, restores, rolled_back_from).write(temporary)
+        sync_tree(temporary)
+        # Before the version appears: what is left to do then takes no space on the disk.
+        write_synced(pointer, f"{number}\n")
         os.rename(temporary, target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
+        pointer.unlink(missing_ok=True)
         raise
-    _sync_path(base)
+    sync_path(base)
+    os.replace(pointer, base / CURRENT)
+    sync_path(base)
     return Version(number, target, digest, reused=False)
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copies files and nothing of their metadata: Serving may run as another user, and the umask says what it may read."""
-    target.mkdir()
-    for name, path in _files(source):
-        copy = target / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
+def _finish(base: Path) -> bool:
+    """Removes what a killed push or rollback left, and lets CURRENT name the newest version; returns whether it named another.
 
-
-def _sync(folder: Path) -> None:
-    """Makes files, then folders durable, so that the rename cannot be on the disk before what it publishes."""
-    for parent, _, names in os.walk(folder, topdown=False):
-        for name in names:
-            _sync_path(Path(parent, name))
-        _sync_path(Path(parent))
-
-
-def _sync_path(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _files(folder: Path) -> list[tuple[str, Path]]:
-    paths = (Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names)
-    return sorted((path.relative_to(folder).as_posix(), path) for path in paths)
-
-
-@contextmanager
-def _exclusive(base: Path) -> Iterator[None]:
-    """Holds the folder's lock; the kernel gives it back when its holder dies."""
-    with (base / _LOCK).open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def _clear_os_errors(base: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise _cleared(error, base) from error
-
-
-def _cleared(error: OSError, base: Path) -> ClickrankError | OSError:
-    path = error.filename2 or error.filename or base  # a failed copy names its source first
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return TransientError(f"{path}: {error.strerror}; nothing was pushed; free some space and run again")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-        return ConfigError(f"{path}: {error.strerror}; nothing was pushed; push.directory must be a folder that can be written to")
-    return error
+    Whoever left it no longer holds the lock, so is gone.
+    """
+    for leftover in base.glob(f"{_TEMPORARY}*"):
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    newest, named = _newest(base), _named(base)
+    if newest in (0, named):
+        return False
+    pointer = base / f"{_TEMPORARY}{CURRENT}"
+    write_synced(pointer, f"{newest}\n")
+    os.replace(pointer, base / CURRENT)
+    sync_path(base)
+    return bool(named)

@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,19 +67,9 @@ def run_worker(work_dir: Path, cluster: Cluster) -> None:
         (work_dir / TRAINED).write_text(json.dumps(dataclasses.asdict(trained)))
 
 
-def _die_with_parent() -> None:
-    """Ends this process when the launcher is gone, even if that was killed: its end of our stdin then closes."""
-
-    def wait() -> None:
-        os.read(0, 1)  # unbuffered: a lock held by this thread would abort the interpreter's shutdown
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def main(work_dir: Path) -> int:
     """Returns the exit code."""
-    _die_with_parent()
+    interrupts.die_with_parent()
     # The chief saves and stops; the others go on until the launcher, or the chief's absence, ends them.
     signal.signal(signal.SIGTERM, lambda number, frame: interrupts.request_stop())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")

@@ -82,7 +82,7 @@ def test_a_second_run_with_nothing_changed_is_served_from_cache(log, first):
     root, _, result = first
     done, again = clickrank("run", log, "--root", root, *TINY, *ANY_MODEL, "--json")
     assert done.returncode == 0, done.stderr
-    assert set(again["cached_nodes"]) == set(NODES) - {"Resolver", "Pusher"}
+    assert set(again["cached_nodes"]) == set(NODES) - {"Resolver", "InfraValidator", "Pusher"}
     assert again["run_id"] != result["run_id"]
     for name in ("map_at_12", "blessed", "reasons", "pushed_version", "map_at_12_blessed"):
         assert again[name] == result[name]
