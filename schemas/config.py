@@ -556,6 +556,27 @@ class ReportConfig(_Section):
     drift_threshold: Fraction = Field(0.1, description="A feature whose distribution moved by more than this is marked.")
 
 
+class TrackingConfig(_Section):
+    """Where runs are kept track of, beside their folder; docs/tracking.md."""
+
+    mlflow_uri: Annotated[str, Field(pattern=r"^https?://[^/]")] | None = Field(
+        None, description="Address of an MLflow server that finished runs are sent to. Users and tokens: by MLflow's own variables."
+    )
+    experiment: Annotated[str, Field(min_length=1, max_length=500)] = Field(
+        "clickrank", description="MLflow's experiment for the runs; made if it is not there."
+    )
+
+    @model_validator(mode="after")
+    def _no_secret(self) -> "TrackingConfig":
+        # Of the whole section: pydantic would show the value of a single key, and with it the password.
+        if self.mlflow_uri and "@" in self.mlflow_uri.split("/")[2]:
+            raise ValueError(
+                "mlflow_uri must hold no user and password, which would be kept with the run; set MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+            )
+        return self
+
+
 class AuditConfig(_Section):
     """The leak audit, in the pipeline and of `clickrank features --audit`."""
 
@@ -594,6 +615,7 @@ class Config(_Section):
     infra: InfraConfig = InfraConfig()
     push: PushConfig = PushConfig()
     report: ReportConfig = ReportConfig()
+    tracking: TrackingConfig = TrackingConfig()
     audit: AuditConfig = AuditConfig()
     beam: BeamConfig = BeamConfig()
 
