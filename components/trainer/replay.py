@@ -2,12 +2,10 @@
 
 import json
 import posixpath
-from itertools import chain
 
 import numpy as np
 import tensorflow as tf
 
-from components.prebatch.record_file import read_records
 from components.prebatch.replay import REPLAY_FILE, REPLAY_FOLDER
 from components.trainer.input import Records, unpack
 from components.trainer.scorers.contract import Scorer
@@ -59,8 +57,7 @@ def _served(serving_model_dir: str, evaluation: Records) -> dict[int, np.ndarray
 
 def _trained(model: Scorer, evaluation: Records, displays: set[int]) -> dict[int, np.ndarray]:
     found: dict[int, np.ndarray] = {}
-    files = evaluation.manifest.files
-    for record in chain.from_iterable(read_records(evaluation.folder, file, evaluation.layout) for file in files):
+    for record in evaluation.read():
         inputs, _ = unpack({dtype: tf.constant(block) for dtype, block in record.blocks.items()}, evaluation.layout)
         scores = tf.sigmoid(model(inputs, training=False)).numpy()
         found |= _by_display(np.repeat(record.display_ids, record.sizes), scores)
