@@ -20,7 +20,7 @@ setup:  ## Install the locked packages into .venv (does nothing when the lock ha
 
 .PHONY: install
 install:
-	@echo "Installing about 230 locked packages (3 GB) into $(VENV); this takes a few minutes once."
+	@echo "Installing about 270 locked packages (3 GB) into $(VENV); this takes a few minutes once."
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "Python 3.11 is needed; set PYTHON=/path/to/python3.11")'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-dev.txt

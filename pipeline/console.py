@@ -33,7 +33,11 @@ class RunConsole:
         self._console.print(text, style=style, soft_wrap=True, markup=False)
 
     def started(self, node_id: str) -> None:
-        """Shows the node as working (on a terminal only)."""
+        """Shows the node as working."""
+        self.working(f"{self._count()} {node_id:<{_NAME_WIDTH}}")
+
+    def working(self, what: str) -> None:
+        """Shows a bar for what goes on, until `rest` (on a terminal only)."""
         if not self._console.is_terminal:
             return
         self._progress = Progress(
@@ -45,7 +49,7 @@ class RunConsole:
             console=self._console,
             transient=True,
         )
-        self._task = self._progress.add_task(f"{self._count()} {node_id:<{_NAME_WIDTH}}", total=None, note="")
+        self._task = self._progress.add_task(what, total=None, note="")
         self._progress.start()
 
     def advanced(self, stage: str, done: int, total: int) -> None:
@@ -56,7 +60,7 @@ class RunConsole:
 
     def finished(self, node_id: str, seconds: float, cached: bool) -> None:
         """Writes the node's line."""
-        self._stop()
+        self.rest()
         self.seconds[node_id] = seconds
         if cached:
             self.cached.add(node_id)
@@ -65,14 +69,15 @@ class RunConsole:
 
     def failed(self, node_id: str, seconds: float, error: BaseException) -> None:
         """Writes the node's line; the message comes with the end of the run."""
-        self._stop()
+        self.rest()
         self.seconds[node_id] = seconds
         self.say(f"{self._count()} {node_id:<{_NAME_WIDTH}} {seconds:7.1f} s  failed", style="red")
 
     def _count(self) -> str:
         return f"{self._done + 1:2d}/{self._total}"
 
-    def _stop(self) -> None:
+    def rest(self) -> None:
+        """Takes the bar away."""
         if self._progress:
             self._progress.stop()
         self._progress = self._task = None
@@ -110,8 +115,34 @@ class RunConsole:
             self.say(f"{what} as version {summary['pushed_version']}: {summary['pushed_path']}")
         else:
             self.say(f"Nothing was pushed{': ' + summary['not_pushed'] if summary['not_pushed'] else '.'}")
+        if "rerun" in summary:
+            for line in _compared(summary["rerun"], summary["blessed"]):
+                self.say(line, style="bold" if summary["rerun"]["same"] else "bold yellow")
         memory = f"{summary['peak_rss_bytes'] / 2**30:.1f} GiB"
-        self.say(f"Took {_duration(summary['seconds'])}, peak memory {memory}. All figures: {summary['report']}")
+        self.say(f"Took {_duration(summary['seconds'])}, peak memory {memory}. {_made(summary)}")
+
+
+def _made(summary: dict[str, Any]) -> str:
+    return f"Report: {summary['report']}" if summary["report"] else f"All figures: {summary['summary']}"
+
+
+def _compared(rerun: dict[str, Any], blessed: bool) -> list[str]:
+    """Renders what `pipeline.repetition.compare` returns as lines for people; `blessed` is the rerun's verdict."""
+    if rerun["same"]:
+        files = {True: "; the model's files are the same, too", False: "; the model's files are not", None: ""}[rerun["same_model"]]
+        lines = [f"Rerun of {rerun['of']}: MAP@12 is the same, bit for bit{files}."]
+    else:
+        difference = rerun["difference"]
+        lines = [
+            f"Rerun of {rerun['of']}: MAP@12 is NOT the same: {abs(difference):.3g} {'higher' if difference > 0 else 'lower'} than "
+            f"{rerun['map_at_12']:.6f}."
+        ]
+    if rerun["changed"]:
+        lines.append(f"Not as it was then: {'; '.join(rerun['changed'])}.")
+    if rerun["blessed"] != blessed:
+        then = "blessed" if rerun["blessed"] else "not blessed"
+        lines.append(f"Then it was {then}; a rerun is held against the model that is blessed now.")
+    return lines
 
 
 def _way(summary: dict[str, Any]) -> str:

@@ -45,6 +45,27 @@ class RootPaths:
         """Held by the run that is using the root."""
         return self.root / ".lock"
 
+    @property
+    def runs(self) -> Path:
+        """A folder for each run, of its id."""
+        return self.root / "runs"
+
     def run(self, run_id: str) -> Path:
-        """What belongs to one run: its log, resolved configuration and summary."""
-        return self.root / "runs" / run_id
+        """What belongs to one run: its log, resolved configuration, summary, what its nodes took, and report."""
+        return self.runs / run_id
+
+    def record(self, run_id: str) -> Path:
+        """What a run was made of; see `pipeline.record`."""
+        return self.run(run_id) / "record.json"
+
+    def usage(self, run_id: str) -> Path:
+        """What the nodes of a run took; see `pipeline.usage`."""
+        return self.run(run_id) / "nodes.json"
+
+    def tracking(self, run_id: str) -> Path:
+        """What of a run goes to MLflow, and whether it went; see `pipeline.tracking`."""
+        return self.run(run_id) / "tracking.json"
+
+    def report(self, run_id: str) -> Path:
+        """The report of a run."""
+        return self.run(run_id) / "report.html"

@@ -45,7 +45,7 @@ def summarise(paths: RootPaths, run_id: str, data: Path, split: SplitConfig) -> 
     except (KeyError, OSError) as error:
         raise ClickrankError(f"run {run_id} left no complete result under {paths.root}: {error}") from error
     metrics = evaluation.candidate[OVERALL]
-    best, random = _best(data, split), metrics[MAP_AT_12_RANDOM]
+    best, random = best_possible(data, split), metrics[MAP_AT_12_RANDOM]
     return {
         "displays": int(metrics[f"{MAP_AT_12}_displays"]),
         "map_at_12": metrics[MAP_AT_12],
@@ -67,7 +67,7 @@ def summarise(paths: RootPaths, run_id: str, data: Path, split: SplitConfig) -> 
     }
 
 
-def _best(data: Path, split: SplitConfig) -> float | None:
+def best_possible(data: Path, split: SplitConfig) -> float | None:
     """MAP@12 on the drawn clicks of the eval days for whoever knows the click probabilities; None if this is not known."""
     file = data / SYNTH_FILE
     if split.eval_fraction or not file.exists():

@@ -18,26 +18,44 @@ from pipeline.console import RunConsole
 from pipeline.nodes import NODES, SECTIONS, nodes_for
 from pipeline.noise import log_to
 from pipeline.paths import RootPaths
+from pipeline.siblings import write_whole
+from pipeline.usage import UsageRecorder
 from schemas.config import Config
 from schemas.errors import ClickrankError, ConfigError, TransientError, recover
 from schemas.tables import OUTBRAIN
 
 
 def run(
-    data: Path, root: Path, config: Config, *, runner: str, from_node: str | None, resume: bool, verbose: bool
+    data: Path,
+    root: Path,
+    config: Config,
+    *,
+    runner: str,
+    from_node: str | None,
+    resume: bool,
+    verbose: bool,
+    rerun_of: str | None = None,
 ) -> dict[str, Any]:
     """Runs the pipeline and returns its summary (`pipeline.results.summarise`), which is kept in the run's folder, too.
+
+    With `rerun_of`, no node is served from the cache, and the summary has a comparison with that run (`pipeline.repetition`).
 
     Raises:
         ClickrankError: The run failed; the message says why, and where the log is where that helps.
     """
+    from pipeline.record import keep_record
+    from pipeline.repetition import compare
+    from pipeline.tracking.send import check_installed
+    from pipeline.tracking.track import track_run
     from transforms.sources import find_sources, fingerprint
 
     start = time.monotonic()
     if from_node and from_node not in nodes_for(config):
         raise ConfigError(f"--from-node: no such node. Received: {from_node!r}; the nodes are {', '.join(nodes_for(config))}")
+    check_installed(config.tracking)
     paths = RootPaths(root.absolute())
-    digest = fingerprint(find_sources(str(data), OUTBRAIN))
+    sources = find_sources(str(data), OUTBRAIN)
+    digest = fingerprint(sources)
     run_id = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
     folder = paths.run(run_id)
     with file_errors(f"--root {root}"), locked(paths):
@@ -46,28 +64,34 @@ def run(
         if not resume:
             shutil.rmtree(paths.checkpoints, ignore_errors=True)
         folder.mkdir(parents=True)
-        _write(folder / "config.resolved.yaml", to_yaml(config))
+        write_whole(folder / "config.resolved.yaml", to_yaml(config))
         log = folder / "log.txt"
         with log_to(log, verbose) as screen:
             names = nodes_for(config)
             console = RunConsole(screen, len(names) - (names.index(from_node) if from_node else 0))
             console.say(f"Run {run_id} on {data}, log in {log}")
             try:
-                summary = _run_nodes(data, digest, paths, config, run_id, console, runner, from_node)
+                keep_record(paths, run_id, data, sources, fingerprint=digest, runner=runner, from_node=from_node, rerun_of=rerun_of)
+                summary = _run_nodes(data, digest, paths, config, run_id, console, runner, from_node, anew=rerun_of is not None)
                 summary |= {
                     "run_id": run_id,
                     "seconds": round(time.monotonic() - start, 1),
                     "node_seconds": {name: round(seconds, 2) for name, seconds in console.seconds.items()},
                     "cached_nodes": sorted(console.cached),
                     "peak_rss_bytes": peak_rss_bytes(),
-                    "report": str(folder / "summary.json"),
+                    "summary": str(folder / "summary.json"),
+                    "report": str(paths.report(run_id)),
                 }
-                _write(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+                if rerun_of:
+                    summary["rerun"] = compare(paths, rerun_of, summary)
+                _write_summary(summary)
+                _write_report(paths, summary, console)
             except Exception as error:
                 # The root logger's messages go to the log only.
                 logging.error("The run failed", exc_info=error)
                 raise _explain(error, paths.root, log) from error
             console.summarise(summary)
+            track_run(paths, run_id, config.tracking, console)
     return summary
 
 
@@ -80,6 +104,7 @@ def _run_nodes(
     console: RunConsole,
     runner: str,
     from_node: str | None,
+    anew: bool,
 ) -> dict[str, Any]:
     # TensorFlow and TFX take seconds to import: after the checks that need neither, and behind the log.
     from components.trainer.check import check_model, needs_check
@@ -92,10 +117,11 @@ def _run_nodes(
     store.tidy(metadata, paths)
     if from_node:
         store.check_reusable(metadata, from_node)
-    pipeline = graph.create_pipeline(str(data.absolute()), digest, paths, config)
+    pipeline = graph.create_pipeline(str(data.absolute()), digest, paths, config, anew=anew)
     progress.set_sink(console.advanced)
     try:
-        failure = runners.run_pipeline(pipeline, run_id, runner, console, from_node)  # type: ignore[arg-type]
+        watcher = UsageRecorder(paths.usage(run_id), console)
+        failure = runners.run_pipeline(pipeline, run_id, runner, watcher, from_node)  # type: ignore[arg-type]
     finally:
         progress.set_sink(None)
     with suppress(OSError):  # a full disk ends the run elsewhere; what has no size is not checked
@@ -105,13 +131,31 @@ def _run_nodes(
     return results.summarise(paths, run_id, data, config.split)
 
 
+def _write_summary(summary: dict[str, Any]) -> None:
+    write_whole(Path(summary["summary"]), json.dumps(summary, indent=1) + "\n")
+
+
+def _write_report(paths: RootPaths, summary: dict[str, Any], console: RunConsole) -> None:
+    """Writes the report, which reads the summary; a run is not lost for the want of it."""
+    from pipeline.report.write import write_report
+
+    try:
+        write_report(paths, summary["run_id"], console)
+    except Exception as error:
+        logging.error("The report could not be made", exc_info=error)
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        console.say(f"warning: no report: {first}; `clickrank report --root {paths.root}` makes it", style="yellow")
+        summary["report"] = None
+        _write_summary(summary)
+
+
 def _check_unchanged(paths: RootPaths, config: Config, from_node: str) -> None:
     """Makes sure that the nodes left out would do now what they did in the latest run, as far as the configuration says.
 
     Raises:
         ConfigError: A section that one of them reads has changed.
     """
-    earlier = sorted(paths.run("*").parent.glob("*/config.resolved.yaml"))
+    earlier = sorted(paths.runs.glob("*/config.resolved.yaml"))
     if not earlier:
         return
     then, now = load_config([earlier[-1]]), config
@@ -144,13 +188,6 @@ def _explain(error: BaseException, root: Path, log: Path) -> ClickrankError:
         where, error = f"{error} failed: " if str(error) else "", error.__cause__
     first = (str(error).strip().splitlines() or [""])[0][:300]
     return ClickrankError(f"{where}{type(error).__name__}: {first}; see {log}")
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes a file that is there completely or not at all."""
-    aside = path.with_name(f".{path.name}")
-    aside.write_text(text)
-    os.replace(aside, path)
 
 
 @contextmanager

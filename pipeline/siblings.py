@@ -1,4 +1,4 @@
-"""Makes a file or a folder complete or not at all: work is done in a hidden folder beside it, and one rename ends it."""
+"""Makes a file or a folder complete or not at all: work is done under a hidden name beside it, and one rename ends it."""
 
 import contextlib
 import fcntl
@@ -34,6 +34,17 @@ def temporary_sibling(out: Path, kind: str) -> Iterator[Path]:
         # mkdtemp makes it private.
         folder.chmod(0o755)
         yield folder
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file that is there completely or not at all.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    aside = path.with_name(f".{path.name}")
+    aside.write_text(text, "utf-8")
+    os.replace(aside, path)
 
 
 @contextlib.contextmanager

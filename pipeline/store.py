@@ -13,15 +13,15 @@ from pathlib import Path
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
-from pipeline.nodes import NODES, WARM_START_RESOLVER
+from pipeline.nodes import LEAK_AUDIT, NODES, WARM_START_RESOLVER
 from pipeline.paths import RootPaths
 from schemas.errors import ConfigError, recover
 
 _log = logging.getLogger(__name__)
 
 _UNFINISHED = (metadata_store_pb2.Execution.NEW, metadata_store_pb2.Execution.RUNNING)
-_WITHOUT_OUTPUT = ("Resolver", WARM_START_RESOLVER)
-"""Nodes that may put out nothing."""
+_WITHOUT_OUTPUT = (LEAK_AUDIT, "Resolver", WARM_START_RESOLVER)
+"""Nodes that may put out nothing, or not be there."""
 
 _MAY_BE_EMPTY = ("ModelBlessing",)
 """Artifact types whose folder need not hold a file: the Evaluator leaves its own blessing empty, the Gate is the judge."""
@@ -29,8 +29,8 @@ _MAY_BE_EMPTY = ("ModelBlessing",)
 Outputs = dict[str, dict[str, metadata_store_pb2.Artifact]]
 
 
-def open_store(paths: RootPaths) -> mlmd.MetadataStore:
-    """Opens the store; makes an empty one where there is none.
+def open_store(paths: RootPaths, *, read_only: bool = False) -> mlmd.MetadataStore:
+    """Opens the store; makes an empty one where there is none, unless it is only to be read.
 
     Raises:
         ConfigError: The file is no metadata store.
@@ -38,7 +38,8 @@ def open_store(paths: RootPaths) -> mlmd.MetadataStore:
     """
     config = metadata_store_pb2.ConnectionConfig()
     config.sqlite.filename_uri = str(paths.metadata)
-    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+    modes = metadata_store_pb2.SqliteMetadataSourceConfig
+    config.sqlite.connection_mode = modes.READONLY if read_only else modes.READWRITE_OPENCREATE
     try:
         return mlmd.MetadataStore(config)
     except Exception as error:

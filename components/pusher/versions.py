@@ -32,13 +32,13 @@ class WithdrawnError(ClickrankError):
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version in service.
+    """A version that was pushed or put back.
 
     Attributes:
         number: Its number, a positive int.
         path: Its folder.
         digest: `content_digest` of it.
-        reused: Whether it was in service before, so that nothing was done.
+        reused: Whether it was there before, so that nothing was done; with `only_new`, a newer one may be in service.
     """
 
     number: int
@@ -47,7 +47,7 @@ class Version:
     reused: bool
 
 
-def push(source: str | Path, base: str | Path) -> Version:
+def push(source: str | Path, base: str | Path, *, only_new: bool = False) -> Version:
     """Makes the SavedModel in `source` the newest version in `base`, unless the newest version already is that model.
 
     Concurrent pushes into the same folder wait for each other. What killed ones left is removed or finished.
@@ -55,6 +55,7 @@ def push(source: str | Path, base: str | Path) -> Version:
     Args:
         source: Folder of a SavedModel.
         base: Folder of the versions; made if it does not exist.
+        only_new: Whether a model that any version holds stays out, and not only that of the newest.
 
     Raises:
         InputDataError: `source` is not a SavedModel.
@@ -75,6 +76,10 @@ def push(source: str | Path, base: str | Path) -> Version:
             raise WithdrawnError(
                 f"this model is version {number}, which was rolled back; `clickrank rollback --to {number}` puts it back in service"
             )
+        held = [path_of(base, n) for n in versions(base)] if only_new else []
+        for path in reversed(held):
+            if recorded_digest(path) == digest:
+                return Version(int(path.name), path, digest, reused=True)
         return _publish(source, base, digest, source=str(source))
 
 

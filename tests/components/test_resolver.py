@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,6 @@ from apache_beam.options.pipeline_options import StandardOptions
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 from tfx import types
-from tfx.components.evaluator.component import Evaluator
 from tfx.components.pusher.component import Pusher
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.common.resolver import Resolver
@@ -17,12 +17,13 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 
-from components.evaluator.eval_config import eval_config
+from components.evaluator.component import Evaluator
 from components.gate.component import Gate
 from components.pusher.executor import Executor as PusherExecutor
 from components.pusher.versions import push, rollback, versions
 from components.resolver import LatestBlessedOther
 from schemas.config import EvaluateConfig, GateConfig
+from schemas.errors import InputDataError
 from tests.components.test_pusher import make_model
 from tests.components.tiny_nodes import TinyExamples, TinyTrainer
 
@@ -94,7 +95,7 @@ def test_the_model_in_service_comes_before_a_later_one(models, tmp_path):
     assert resolve(models, 4, blessings, serving) == [3, 13]
 
 
-def make_pipeline(root, weight, max_loss=0.0):
+def make_pipeline(root, weight, **gate_settings):
     examples = TinyExamples(displays=20)
     trainer = TinyTrainer(weight=weight)
     baseline = Resolver(
@@ -107,14 +108,13 @@ def make_pipeline(root, weight, max_loss=0.0):
         examples=examples.outputs["examples"],
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
-        eval_config=eval_config(EvaluateConfig(slices=())),
-        module_path="components.evaluator.extractors",
+        evaluate=EvaluateConfig(slices=()),
     )
     gate = Gate(
         evaluation=evaluator.outputs["evaluation"],
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
-        gate=GateConfig(min_gain_over_popularity=-1.0, max_loss_to_blessed=max_loss),
+        gate=GateConfig(min_gain_over_popularity=-1.0, min_calibration=0.0, max_calibration=None, resamples=1000, **gate_settings),
     )
     pusher = Pusher(
         model=trainer.outputs["model"],
@@ -183,7 +183,7 @@ def test_consecutive_runs_of_a_real_pipeline(runner, tmp_path, monkeypatch):
     assert "baseline_model" not in first["Evaluator"][1]
     assert "baseline_model" not in first["Gate"][1]
     assert run.verdict(first)["blessed"] is True
-    assert [c["name"] for c in run.verdict(first)["checks"]] == ["eval_displays", "finite_scores", "gain_over_popularity"]
+    assert {c["name"] for c in run.verdict(first)["checks"]}.isdisjoint({"loss_to_blessed", "worse_slices"})
     (version,) = versions(tmp_path / "serving")
 
     unchanged = run(weight=4.0)
@@ -195,13 +195,36 @@ def test_consecutive_runs_of_a_real_pipeline(runner, tmp_path, monkeypatch):
     assert cached(second) == {"TinyExamples"}
     assert second["Evaluator"][1]["baseline_model"] == first["TinyTrainer"][2]["model"]
     assert second["Gate"][1]["baseline_model"] == first["TinyTrainer"][2]["model"]
-    assert run.verdict(second)["checks"][-1]["name"] == "gain_over_blessed"
+    assert run.verdict(second)["comparison"]["difference"] == 0.0  # another weight ranks the same
     assert run.verdict(second)["blessed"] is True
     assert len(versions(tmp_path / "serving")) == 2
 
     worse = run(weight=-4.0)
     assert worse["Gate"][1]["baseline_model"] == second["TinyTrainer"][2]["model"]
-    assert run.verdict(worse)["blessed"] is False
+    assert [c["name"] for c in run.verdict(worse)["checks"] if not c["passed"]] == ["loss_to_blessed"]
     assert "Pusher" in worse
     assert len(versions(tmp_path / "serving")) == 2
     assert cached(run(weight=-4.0)) == work  # against the same baseline: its own refusal changes nothing
+
+
+@pytest.mark.parametrize("part", ["saved_model.pb", "variables"])
+def test_a_half_deleted_blessed_model_refuses_the_next_one_until_that_is_allowed(tmp_path, part):
+    run = Runs(tmp_path, LocalDagRunner())
+    blessed = Path(run(weight=4.0)["TinyTrainer"][2]["model"][0][1], "Format-Serving", part)
+    shutil.rmtree(blessed) if blessed.is_dir() else blessed.unlink()
+    verdict = run.verdict(run(weight=3.0))
+    assert [c["name"] for c in verdict["checks"] if not c["passed"]] == ["blessed_model"]
+    assert str(blessed.parent) in verdict["reasons"][0]
+    assert len(versions(tmp_path / "serving")) == 1
+
+    assert run.verdict(run(weight=3.0, allow_unjudged_blessed=True))["blessed"] is True
+    assert len(versions(tmp_path / "serving")) == 2
+
+
+def test_a_half_deleted_evaluation_stops_the_run(tmp_path):
+    run = Runs(tmp_path, LocalDagRunner())
+    evaluation = Path(run(weight=4.0)["Evaluator"][2]["evaluation"][0][1])
+    shutil.rmtree(evaluation / "displays")
+    with pytest.raises(InputDataError, match=f"{evaluation}/displays: holds no displays"):
+        run(weight=4.0, seed=1)  # another gate, the same evaluation from the cache
+    assert len(versions(tmp_path / "serving")) == 1
