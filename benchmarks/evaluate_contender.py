@@ -1,13 +1,14 @@
 """One contender of `benchmarks.evaluate`: python -m benchmarks.evaluate_contender KIND DATA OUT ROWS...
 
 KIND is one of `CONTENDERS`, DATA a folder as `benchmarks.evaluate_rows` writes it, OUT a new folder for an evaluation, ROWS the
-files that are read. Prints a line of JSON: the CPU and wall seconds of the Beam pipeline, without those of starting the process.
-With `agree OURS THEIRS` it prints how far two evaluations are apart.
+files that are read. Prints a line of JSON: CPU and wall seconds of the Beam pipeline, without those of starting the process, and
+the process's peak memory. With `agree OURS THEIRS` it prints how far two evaluations are apart.
 """
 
 import json
 import logging
 import math
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -83,7 +84,8 @@ def run(kind: str, data: Path, out: Path, files: list[str]) -> dict[str, Any]:
     task = Task(data, out, files)
     cpu, wall = cpu_seconds(), time.perf_counter()
     CONTENDERS[kind](task)
-    return {"cpu_s": cpu_seconds() - cpu, "wall_s": time.perf_counter() - wall}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return {"cpu_s": cpu_seconds() - cpu, "wall_s": time.perf_counter() - wall, "peak_rss_mb": peak}
 
 
 def agree(mine: Path, theirs: Path) -> dict[str, Any]:
@@ -110,7 +112,7 @@ def main() -> None:
     kind, *arguments = sys.argv[1:]
     paths = [Path(argument) for argument in arguments]
     result = agree(*paths) if kind == "agree" else run(kind, paths[0], paths[1], arguments[2:])
-    sys.stdout.write(json.dumps(result) + "\n")
+    print(json.dumps(result), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

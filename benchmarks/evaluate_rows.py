@@ -1,9 +1,9 @@
-"""What the benchmark of the evaluation evaluates: python -m benchmarks.evaluate_rows LOG OUT ROWS.
+"""What the benchmark of the evaluation evaluates: python -m benchmarks.evaluate_rows LOG OUT FIRST MORE.
 
 Writes into the new folder OUT:
 
-* `rows-NNNNN.gz`: raw tf.Examples of ROWS rows in all. They are the feature rows of the log LOG, again and again, each time as
-  other displays; the last display may be cut.
+* `rows-NNNNN.gz`: raw tf.Examples, FIRST rows in the first file, MORE rows in the others. They are the feature rows of the log LOG,
+  again and again, each time as other displays; the last display of a file may be cut.
 * `candidate/`, `baseline/`: models of the default size as the Trainer exports them, with the Transform of these rows and first
   weights of two seeds. How good they are does not matter here.
 """
@@ -33,12 +33,15 @@ _SAMPLE = 4096
 """Rows that Transform is fitted to."""
 
 
-def write_rows(base: pa.Table, out: Path, rows: int) -> None:
-    """Writes `rows` rows: those of `base` in a file, then the same as other displays in the next."""
+def write_rows(base: pa.Table, out: Path, first: int, more: int) -> None:
+    """Writes the files of rows; `base` must have `first` rows at least."""
+    if base.num_rows < first:
+        raise ValueError(f"the log must have {first} rows at least. Received: {base.num_rows}")
     distance = pc.max(base["display_id"]).as_py() + 1
     place = base.column_names.index("display_id")
-    for number, start in enumerate(range(0, rows, base.num_rows)):
-        part = base.set_column(place, "display_id", pc.add(base["display_id"], number * distance)).slice(0, rows - start)
+    sizes = [first] + [min(base.num_rows, more - start) for start in range(0, more, base.num_rows)]
+    for number, size in enumerate(sizes):
+        part = base.set_column(place, "display_id", pc.add(base["display_id"], number * distance)).slice(0, size)
         options = tf.io.TFRecordOptions("GZIP", compression_level=1)
         with tf.io.TFRecordWriter(str(out / f"rows-{number:05d}.gz"), options) as writer:
             for example in encode(part):
@@ -59,14 +62,14 @@ def write_models(base: pa.Table, out: Path, model: ModelConfig) -> None:
         export(build_model(encoding.inputs(), model, seed), str(out / "transform"), str(out / name), FeaturesConfig())
 
 
-def make(log: Path, out: Path, rows: int, model: ModelConfig) -> None:
+def make(log: Path, out: Path, first: int, more: int, model: ModelConfig) -> None:
     """See the module; `model` is the size of the models."""
     out.mkdir()
     compute(log, out / "features")
     base = read(out / "features").select(arrow_schema().names)
-    write_rows(base, out, rows)
+    write_rows(base, out, first, more)
     write_models(base, out, model)
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), ModelConfig())
+    make(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), ModelConfig())
