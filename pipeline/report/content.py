@@ -26,6 +26,10 @@ class Estimate:
     upper: float | None = None
 
 
+RANDOM, POPULARITY, BEST_FEATURE = "random", "popularity", "best single feature"
+BLESSED, CANDIDATE, BEST_POSSIBLE = "blessed model", "this model", "best possible"
+"""What rankings are called."""
+
 RunState = Literal["finished", "failed", "unfinished"]
 
 
@@ -112,12 +116,16 @@ class Infra:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """MAP@12 of one way to rank the eval displays; `is_candidate` is the model of this run."""
+    """MAP@12 of one way to rank the eval displays."""
 
     name: str
     about: str
     map_at_12: Estimate
-    is_candidate: bool = False
+
+    @property
+    def is_candidate(self) -> bool:
+        """Whether it is the model of this run."""
+        return self.name == CANDIDATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +151,10 @@ class Evaluation:
     displays: int
     rankings: tuple[Ranking, ...]
     metrics: tuple[Metric, ...]
+
+    def map_of(self, name: str) -> Estimate | None:
+        """MAP@12 of the ranking of that name, None if it is not there."""
+        return next((ranking.map_at_12 for ranking in self.rankings if ranking.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,11 +329,13 @@ class Lineage:
         fingerprint: Digest of the raw tables.
         chain: The artifacts that lead to the version, in order.
         others: All others of the run.
+        blessed_id: Of the latest blessed model, which the evaluation is made of, too; None if there was none.
     """
 
     fingerprint: str
     chain: tuple[Artifact, ...]
     others: tuple[Artifact, ...]
+    blessed_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

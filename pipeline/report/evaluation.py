@@ -45,12 +45,12 @@ def summarise(evaluation: Evaluation, displays: pa.Table | None, best_possible: 
     own = evaluation.candidate[OVERALL]
     blessed = evaluation.baseline[OVERALL] if evaluation.baseline else {}
     rankings = [
-        _ranking("random", "any order, exact expectation", own.get(MAP_AT_12_RANDOM), displays, AP_RANDOM),
-        _ranking("popularity", "by smoothed as-of CTR of the ad", own.get(MAP_AT_12_POPULARITY), displays, AP_POPULARITY),
+        _ranking(content.RANDOM, "any order, exact expectation", own.get(MAP_AT_12_RANDOM), displays, AP_RANDOM),
+        _ranking(content.POPULARITY, "by smoothed as-of CTR of the ad", own.get(MAP_AT_12_POPULARITY), displays, AP_POPULARITY),
         _best_feature(own),
-        _ranking("blessed model", "the latest blessed model before this one", blessed.get(MAP_AT_12), displays, AP_BLESSED),
-        _ranking("this model", "the model of this run", own.get(MAP_AT_12), displays, AP, is_candidate=True),
-        _ranking("best possible", "knows the click probabilities of the synthetic log", best_possible, None, ""),
+        _ranking(content.BLESSED, "the latest blessed model before this one", blessed.get(MAP_AT_12), displays, AP_BLESSED),
+        _ranking(content.CANDIDATE, "the model of this run", own.get(MAP_AT_12), displays, AP),
+        _ranking(content.BEST_POSSIBLE, "knows the click probabilities of the synthetic log", best_possible, None, ""),
     ]
     metrics = [
         content.Metric(name, about, finite(own.get(name)), finite(blessed.get(name)))
@@ -60,14 +60,12 @@ def summarise(evaluation: Evaluation, displays: pa.Table | None, best_possible: 
     return content.Evaluation(int(own.get(displays_key(MAP_AT_12), 0)), tuple(r for r in rankings if r is not None), tuple(metrics))
 
 
-def _ranking(
-    name: str, about: str, value: float | None, displays: pa.Table | None, column: str, is_candidate: bool = False
-) -> content.Ranking | None:
+def _ranking(name: str, about: str, value: float | None, displays: pa.Table | None, column: str) -> content.Ranking | None:
     if value is None or not math.isfinite(value):
         return None
     interval = column_estimate(displays[column]) if displays is not None and column in displays.column_names else None
     bounds = (interval.lower, interval.upper) if interval else (None, None)
-    return content.Ranking(name, about, Estimate(value, *bounds), is_candidate)
+    return content.Ranking(name, about, Estimate(value, *bounds))
 
 
 def _best_feature(own: Metrics) -> content.Ranking | None:
@@ -75,4 +73,4 @@ def _best_feature(own: Metrics) -> content.Ranking | None:
     if not by_feature:
         return None
     name = max(by_feature, key=lambda feature: by_feature[feature])
-    return content.Ranking("best single feature", f"by {name} alone", Estimate(by_feature[name]))
+    return content.Ranking(content.BEST_FEATURE, f"by {name} alone", Estimate(by_feature[name]))

@@ -124,7 +124,7 @@ def _lineage(sources: Sources) -> content.Lineage:
     chain, others = sources.run.lineage(CHAIN)
     if not chain:
         raise NotThereError("The run has made no artifact.")
-    return content.Lineage(sources.run.property_of("ClickExampleGen", "fingerprint"), chain, others)
+    return content.Lineage(sources.run.property_of("ClickExampleGen", "fingerprint"), chain, others, sources.run.blessed_id)
 
 
 def _settings(sources: Sources) -> content.Settings:

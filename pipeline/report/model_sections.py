@@ -62,13 +62,13 @@ def _table_of_checks(caption: str, checks: Sequence[content.Check]) -> Table:
 
 def ranking(found: content.Evaluation) -> Blocks:
     """MAP@12 and other metrics over all displays."""
-    own = next((r.map_at_12.value for r in found.rankings if r.is_candidate), None)
+    own = found.map_of(content.CANDIDATE)
     rows = tuple(
         (
             r.name,
             number(r.map_at_12.value),
             interval(r.map_at_12),
-            NONE if r.is_candidate or own is None else signed(own - r.map_at_12.value),
+            NONE if r.is_candidate or own is None else signed(own.value - r.map_at_12.value),
             r.about,
         )
         for r in sorted(found.rankings, key=lambda r: -r.map_at_12.value)

@@ -10,9 +10,9 @@ from importlib import resources
 
 import jinja2
 
-from pipeline.report import charts
+from pipeline.report import charts, content
 from pipeline.report.blocks import Fact, Figure, Row, count, duration, interval, moment, number, short, signed
-from pipeline.report.content import Absent, Evaluation, Report
+from pipeline.report.content import Absent, Estimate, Report
 from pipeline.report.sections import sections
 
 
@@ -72,42 +72,30 @@ def _reasons(report: Report) -> tuple[str, ...]:
 def _tiles(report: Report) -> tuple[Fact, ...]:
     """The figures that matter most."""
     found = report.evaluation
-    if isinstance(found, Absent):
-        return ()
-    own = next((r.map_at_12 for r in found.rankings if r.is_candidate), None)
-    if own is None:
+    own = None if isinstance(found, Absent) else found.map_of(content.CANDIDATE)
+    if isinstance(found, Absent) or own is None:
         return ()
     tiles = [Fact("MAP@12", number(own.value), f"95 %: {interval(own)}" if own.lower is not None else "")]
-    tiles += [
-        Fact(f"against {name}", signed(value), note)
-        for name, value, note in ((n, *_difference(report, found, n, own.value)) for n in ("popularity", "blessed model"))
-        if value is not None
-    ]
-    best, random = _value(found, "best possible"), _value(found, "random")
-    if best is not None and random is not None and best > random:
-        tiles.append(
-            Fact("of what is possible", f"{(own.value - random) / (best - random):.0%}", "from random to the best possible")
-        )
+    rivals = ((name, found.map_of(name)) for name in (content.POPULARITY, content.BLESSED))
+    tiles += [_against(report, name, own, rival) for name, rival in rivals if rival]
+    best, random = found.map_of(content.BEST_POSSIBLE), found.map_of(content.RANDOM)
+    if best and random and best.value > random.value:
+        way = (own.value - random.value) / (best.value - random.value)
+        tiles.append(Fact("of what is possible", f"{way:.0%}", "from random to the best possible"))
     tiles.append(Fact("eval displays", count(found.displays)))
     if not isinstance(report.infra, Absent) and report.infra.p50_ms is not None:
         tiles.append(
-            Fact("to score a display", f"{report.infra.p50_ms:.1f} ms", f"99th percentile {short(report.infra.p99_ms)} ms")
+            Fact("to score a display", f"{short(report.infra.p50_ms)} ms", f"99th percentile {short(report.infra.p99_ms)}")
         )
     return tuple(tiles)
 
 
-def _difference(report: Report, found: Evaluation, name: str, own: float) -> tuple[float | None, str]:
-    value = _value(found, name)
-    if value is None:
-        return None, ""
+def _against(report: Report, name: str, own: Estimate, rival: Estimate) -> Fact:
     comparison = None if isinstance(report.verdict, Absent) else report.verdict.comparison
-    if name == "blessed model" and comparison:
-        return comparison.difference.value, f"bounds: {interval(comparison.difference, is_difference=True)}"
-    return own - value, f"it has {number(value)}"
-
-
-def _value(found: Evaluation, name: str) -> float | None:
-    return next((r.map_at_12.value for r in found.rankings if r.name == name), None)
+    note = f"it has {number(rival.value)}"
+    if name == content.BLESSED and comparison:
+        note = f"bounds: {interval(comparison.difference, is_difference=True)}"
+    return Fact(f"against {name.removesuffix(' model')}", signed(own.value - rival.value), note)
 
 
 def _facts(report: Report) -> tuple[Fact, ...]:

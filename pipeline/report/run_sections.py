@@ -103,6 +103,8 @@ def anomalies(found: Sequence[content.Anomaly]) -> Blocks:
 def lineage(found: content.Lineage) -> Blocks:
     """The chain from the data to the version."""
     names = {artifact.artifact_id: artifact.role for artifact in (*found.chain, *found.others)}
+    if found.blessed_id is not None:
+        names[found.blessed_id] = content.BLESSED
     steps = [Step("data", (Fact("digest", found.fingerprint[:16]),))] if found.fingerprint else []
     for artifact in found.chain:
         facts = [

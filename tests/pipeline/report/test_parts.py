@@ -2,7 +2,9 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tensorflow_metadata.proto.v0 import statistics_pb2
@@ -10,8 +12,8 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from pipeline import run
 from pipeline.console import RunConsole
 from pipeline.paths import RootPaths
-from pipeline.report import blocks, content, settings, statistics, write
-from pipeline.report.artifacts import locate, relative
+from pipeline.report import blocks, content, gather, settings, statistics, write
+from pipeline.report.artifacts import NotThereError, locate, relative
 from pipeline.report.write import choose_run
 from schemas.errors import ConfigError
 
@@ -74,6 +76,42 @@ def test_statistics_tell_of_the_columns_that_are_there():
     assert found.drift is None
     alone = statistics.summarise(now, now, None, "Nothing was blessed.", 0.1, ("user_views",))
     assert (alone.drift, alone.features[0].drift) == (content.Absent("Nothing was blessed."), None)
+
+
+class Run:
+    """What `gather` asks of a run in the metadata store."""
+
+    def __init__(self, folder, artifact_id, blessed_before=None):
+        self.path, self.run_id, self.blessed_before = folder, folder.name, blessed_before
+        self.outputs = {"StatisticsGen": {"statistics": SimpleNamespace(id=artifact_id)}}
+
+    def folder(self, node, output):
+        if not self.path.exists():
+            raise NotThereError("here is gone, the statistics of StatisticsGen.")
+        return self.path
+
+
+def of_run(folder, country):
+    for split in ("train", "eval"):
+        (folder / f"Split-{split}").mkdir(parents=True)
+        (folder / f"Split-{split}" / "FeatureStats.pb").write_bytes(stats(country, [10, 0]).SerializeToString())
+    return folder
+
+
+def test_drift_is_from_the_blessed_run_and_says_why_if_there_is_none(tmp_path):
+    old, new = of_run(tmp_path / "old", {"US": 6, "CA": 4}), of_run(tmp_path / "new", {"US": 8, "CA": 2})
+
+    def drift(blessed_before, artifact_id=2):
+        sources = SimpleNamespace(run=Run(new, artifact_id, blessed_before), config={"report": {"drift_threshold": 0.15}})
+        found = gather._statistics(sources)
+        assert found.threshold == 0.15
+        return found.drift.why if found.drift else {f.name: f.drift for f in found.features}["event_country"]
+
+    assert drift(Run(old, 1)) == pytest.approx(0.2)
+    assert drift(None) == "There is no drift to measure: no model was blessed before this run."
+    assert drift(Run(old, 2)) == "The blessed run old has the very same statistics: the data did not change."
+    shutil.rmtree(old)
+    assert drift(Run(old, 1)) == "Of the blessed run old: here is gone, the statistics of StatisticsGen."
 
 
 @pytest.mark.parametrize(
