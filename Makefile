@@ -20,7 +20,7 @@ setup:  ## Install the locked packages into .venv (does nothing when the lock ha
 
 .PHONY: install
 install:
-	@echo "Installing about 230 locked packages (3 GB) into $(VENV); this takes a few minutes once."
+	@echo "Installing about 270 locked packages (3 GB) into $(VENV); this takes a few minutes once."
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "Python 3.11 is needed; set PYTHON=/path/to/python3.11")'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-dev.txt
@@ -46,10 +46,11 @@ format: setup  ## Put the code into the project's format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup  ## Measure feature engineering, reading and the training step beside how others do it (half an hour)
+bench: setup  ## Measure feature engineering, reading, the training step and the evaluation beside how others do it (an hour)
 	@$(BIN)/clickrank bench features
 	@$(BIN)/clickrank bench input
 	@$(BIN)/clickrank bench step
+	@$(BIN)/clickrank bench evaluate
 
 portable: setup  ## Start Beam's job service and an external worker pool until Ctrl-C (JOB_PORT, POOL_PORT)
 	@$(BIN)/python -m benchmarks.portable --job-port $(JOB_PORT) --pool-port $(POOL_PORT)

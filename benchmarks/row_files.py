@@ -42,7 +42,7 @@ def write_records(folder: Path, columns: Columns, layout: RecordLayout, rows: in
                 name=name,
                 shard=shard,
                 rows=tuple(int(d.sum()) for d in displays),
-                displays=sum(map(len, displays)),
+                displays=tuple(map(len, displays)),
                 longest=int(max(d.max() for d in displays)),
                 digest=0,
             )

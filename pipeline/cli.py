@@ -99,6 +99,29 @@ def run(
 
 
 @app.command()
+def rerun(
+    run_id: Annotated[str, typer.Argument(help="A run that went through, named as its folder in ROOT/runs.")],
+    root: Annotated[Path, typer.Option(help="Folder where it ran.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Where its raw tables are now. [default: where they were]", show_default=False)
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option(help="Go on with a training that was stopped or killed, from its last checkpoint, or start over.")
+    ] = True,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Run a run again, from the same data by the same configuration, and say whether it comes to the same."""
+    from pipeline.rerun import rerun as rerun_all
+
+    summary = rerun_all(root, run_id, data, resume=resume, verbose=verbose)
+    if as_json:
+        typer.echo(json.dumps(summary))
+    if summary["pushed_version"] is None:
+        raise typer.Exit(NOT_PUSHED_EXIT_CODE)
+
+
+@app.command()
 def report(
     root: Annotated[Path, typer.Option(help="Folder where the pipeline has run.")],
     run: Annotated[str | None, typer.Option(metavar="ID", help="The run. [default: the latest]", show_default=False)] = None,
@@ -116,6 +139,34 @@ def report(
         typer.echo(str(path))
     if open_:
         typer.launch(path.as_uri())
+
+
+@app.command()
+def track(
+    root: Annotated[Path, typer.Option(help="Folder where the pipeline has run.")],
+    run: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Send this run, also again. [default: all that could not be sent]", show_default=False),
+    ] = None,
+    mlflow_uri: Annotated[
+        str | None, typer.Option(metavar="URI", help="Server. [default: that of the run's configuration]", show_default=False)
+    ] = None,
+    experiment: Annotated[
+        str | None, typer.Option(metavar="NAME", help="MLflow's experiment. [default: likewise]", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Send finished runs to MLflow that could not be sent when they ended."""
+    from pipeline.tracking.track import track as send
+
+    sent = send(root, run, mlflow_uri, experiment, verbose=verbose)
+    if as_json:
+        typer.echo(json.dumps({"sent": sent}))
+    elif sent:
+        typer.echo("\n".join(f"{one['run_id']}: {one['url']}" for one in sent))
+    else:
+        typer.echo("Nothing to send.")
 
 
 @app.command()
@@ -334,6 +385,19 @@ def bench_step(
     from benchmarks.step import BATCHES, measure, summary, table
 
     outcome = measure(batch or BATCHES, rounds, done=lambda result: typer.echo(table([result]).splitlines()[1], err=True))
+    typer.echo(json.dumps(outcome) if as_json else summary(outcome))
+
+
+@bench_app.command("evaluate")
+def bench_evaluate(
+    rows: Annotated[int, typer.Option(min=100, help="Eval rows; about 0.6 GB a million, in the temporary folder.")] = 1_000_000,
+    tfma_rows: Annotated[int, typer.Option(min=100, help="Rows on which TFMA's own evaluation runs beside.")] = 50_000,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the Evaluator beside TFMA's own row path, and that both give the same numbers (two full-size models)."""
+    from benchmarks.evaluate import measure, summary, table
+
+    outcome = measure(rows, tfma_rows, lambda result: typer.echo(table([result]).splitlines()[1], err=True))
     typer.echo(json.dumps(outcome) if as_json else summary(outcome))
 
 

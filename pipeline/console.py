@@ -115,12 +115,34 @@ class RunConsole:
             self.say(f"{what} as version {summary['pushed_version']}: {summary['pushed_path']}")
         else:
             self.say(f"Nothing was pushed{': ' + summary['not_pushed'] if summary['not_pushed'] else '.'}")
+        if "rerun" in summary:
+            for line in _compared(summary["rerun"], summary["blessed"]):
+                self.say(line, style="bold" if summary["rerun"]["same"] else "bold yellow")
         memory = f"{summary['peak_rss_bytes'] / 2**30:.1f} GiB"
         self.say(f"Took {_duration(summary['seconds'])}, peak memory {memory}. {_made(summary)}")
 
 
 def _made(summary: dict[str, Any]) -> str:
     return f"Report: {summary['report']}" if summary["report"] else f"All figures: {summary['summary']}"
+
+
+def _compared(rerun: dict[str, Any], blessed: bool) -> list[str]:
+    """Renders what `pipeline.repetition.compare` returns as lines for people; `blessed` is the rerun's verdict."""
+    if rerun["same"]:
+        files = {True: "; the model's files are the same, too", False: "; the model's files are not", None: ""}[rerun["same_model"]]
+        lines = [f"Rerun of {rerun['of']}: MAP@12 is the same, bit for bit{files}."]
+    else:
+        difference = rerun["difference"]
+        lines = [
+            f"Rerun of {rerun['of']}: MAP@12 is NOT the same: {abs(difference):.3g} {'higher' if difference > 0 else 'lower'} than "
+            f"{rerun['map_at_12']:.6f}."
+        ]
+    if rerun["changed"]:
+        lines.append(f"Not as it was then: {'; '.join(rerun['changed'])}.")
+    if rerun["blessed"] != blessed:
+        then = "blessed" if rerun["blessed"] else "not blessed"
+        lines.append(f"Then it was {then}; a rerun is held against the model that is blessed now.")
+    return lines
 
 
 def _way(summary: dict[str, Any]) -> str:

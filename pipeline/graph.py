@@ -14,6 +14,7 @@ from components.gate.component import Gate
 from components.infra_validator.component import InfraValidator
 from components.leak_audit.component import LeakAudit
 from components.prebatch.component import Prebatch
+from components.pusher.executor import ONLY_NEW
 from components.pusher.executor import Executor as PusherExecutor
 from components.resolver import LatestBlessedOther
 from components.strict_example_validator import StrictExampleValidator
@@ -28,7 +29,7 @@ _PROJECT = Path(__file__).parent.parent
 _FEATURE_CODE = ("schemas", "transforms")
 
 
-def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Config, enable_cache: bool = True) -> tfx.dsl.Pipeline:
+def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Config, *, anew: bool = False) -> tfx.dsl.Pipeline:
     """Wires the pipeline.
 
     Each node receives only the sections of the configuration that it reads, and the digest of the code that it runs: what did not
@@ -39,7 +40,7 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         fingerprint: Digest of the raw tables.
         paths: Where everything goes.
         config: The whole configuration.
-        enable_cache: Whether a node whose inputs did not change is served from cache.
+        anew: Whether every node runs, and none is served from the cache; a model that was in service before is not pushed again.
     """
     sections = config.model_dump(mode="json")
 
@@ -135,6 +136,7 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         model_blessing=gate.outputs["blessing"],
         infra_blessing=infra_validator.outputs["infra_blessing"],
         push_destination=tfx.proto.PushDestination(filesystem=tfx.proto.PushDestination.Filesystem(base_directory=serving)),
+        custom_config={ONLY_NEW: True} if anew else None,
         custom_executor_spec=ExecutorClassSpec(PusherExecutor),
     )
     nodes = [example_gen, statistics_gen, schema, validator, *([audit] if audit else []), transform, prebatch]
@@ -144,7 +146,7 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         pipeline_name=PIPELINE_NAME,
         pipeline_root=str(paths.artifacts),
         components=nodes,
-        enable_cache=enable_cache,
+        enable_cache=not anew,
         metadata_connection_config=sqlite_metadata_connection_config(str(paths.metadata)),
         beam_pipeline_args=list(beam_args(config.beam)),
     )

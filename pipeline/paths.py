@@ -54,9 +54,17 @@ class RootPaths:
         """What belongs to one run: its log, resolved configuration, summary, what its nodes took, and report."""
         return self.runs / run_id
 
+    def record(self, run_id: str) -> Path:
+        """What a run was made of; see `pipeline.record`."""
+        return self.run(run_id) / "record.json"
+
     def usage(self, run_id: str) -> Path:
         """What the nodes of a run took; see `pipeline.usage`."""
         return self.run(run_id) / "nodes.json"
+
+    def tracking(self, run_id: str) -> Path:
+        """What of a run goes to MLflow, and whether it went; see `pipeline.tracking`."""
+        return self.run(run_id) / "tracking.json"
 
     def report(self, run_id: str) -> Path:
         """The report of a run."""

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +26,36 @@ from schemas.tables import OUTBRAIN
 
 
 def run(
-    data: Path, root: Path, config: Config, *, runner: str, from_node: str | None, resume: bool, verbose: bool
+    data: Path,
+    root: Path,
+    config: Config,
+    *,
+    runner: str,
+    from_node: str | None,
+    resume: bool,
+    verbose: bool,
+    rerun_of: str | None = None,
 ) -> dict[str, Any]:
     """Runs the pipeline and returns its summary (`pipeline.results.summarise`), which is kept in the run's folder, too.
+
+    With `rerun_of`, no node is served from the cache, and the summary has a comparison with that run (`pipeline.repetition`).
 
     Raises:
         ClickrankError: The run failed; the message says why, and where the log is where that helps.
     """
+    from pipeline.record import keep_record
+    from pipeline.repetition import compare
+    from pipeline.tracking.send import check_installed
+    from pipeline.tracking.track import track_run
     from transforms.sources import find_sources, fingerprint
 
     start = time.monotonic()
     if from_node and from_node not in nodes_for(config):
         raise ConfigError(f"--from-node: no such node. Received: {from_node!r}; the nodes are {', '.join(nodes_for(config))}")
+    check_installed(config.tracking)
     paths = RootPaths(root.absolute())
-    digest = fingerprint(find_sources(str(data), OUTBRAIN))
+    sources = find_sources(str(data), OUTBRAIN)
+    digest = fingerprint(sources)
     run_id = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
     folder = paths.run(run_id)
     with file_errors(f"--root {root}"), locked(paths):
@@ -55,7 +71,8 @@ def run(
             console = RunConsole(screen, len(names) - (names.index(from_node) if from_node else 0))
             console.say(f"Run {run_id} on {data}, log in {log}")
             try:
-                summary = _run_nodes(data, digest, paths, config, run_id, console, runner, from_node)
+                keep_record(paths, run_id, data, sources, fingerprint=digest, runner=runner, from_node=from_node, rerun_of=rerun_of)
+                summary = _run_nodes(data, digest, paths, config, run_id, console, runner, from_node, anew=rerun_of is not None)
                 summary |= {
                     "run_id": run_id,
                     "seconds": round(time.monotonic() - start, 1),
@@ -65,6 +82,8 @@ def run(
                     "summary": str(folder / "summary.json"),
                     "report": str(paths.report(run_id)),
                 }
+                if rerun_of:
+                    summary["rerun"] = compare(paths, rerun_of, summary)
                 _write_summary(summary)
                 _write_report(paths, summary, console)
             except Exception as error:
@@ -72,6 +91,7 @@ def run(
                 logging.error("The run failed", exc_info=error)
                 raise _explain(error, paths.root, log) from error
             console.summarise(summary)
+            track_run(paths, run_id, config.tracking, console)
     return summary
 
 
@@ -84,6 +104,7 @@ def _run_nodes(
     console: RunConsole,
     runner: str,
     from_node: str | None,
+    anew: bool,
 ) -> dict[str, Any]:
     # TensorFlow and TFX take seconds to import: after the checks that need neither, and behind the log.
     from components.trainer.check import check_model, needs_check
@@ -96,13 +117,14 @@ def _run_nodes(
     store.tidy(metadata, paths)
     if from_node:
         store.check_reusable(metadata, from_node)
-    pipeline = graph.create_pipeline(str(data.absolute()), digest, paths, config)
+    pipeline = graph.create_pipeline(str(data.absolute()), digest, paths, config, anew=anew)
     progress.set_sink(console.advanced)
     try:
         watcher = UsageRecorder(paths.usage(run_id), console)
         failure = runners.run_pipeline(pipeline, run_id, runner, watcher, from_node)  # type: ignore[arg-type]
     finally:
         progress.set_sink(None)
+    with suppress(OSError):  # a full disk ends the run elsewhere; what has no size is not checked
         store.remember_sizes(metadata, paths)
     if failure:
         raise _NodeError(failure.node_id) from failure.error

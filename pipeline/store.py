@@ -123,7 +123,7 @@ def check_reusable(store: mlmd.MetadataStore, from_node: str) -> None:
             raise ConfigError(f"--from-node {from_node}: the latest run {latest.name} has no output of {node}; {advice}")
         for artifact in outputs.get(node, {}).values():
             if artifact.state != metadata_store_pb2.Artifact.LIVE:
-                raise ConfigError(f"--from-node {from_node}: {artifact.uri}, output of {node}, is gone; {advice}")
+                raise ConfigError(f"--from-node {from_node}: {artifact.uri}, output of {node}, is gone or incomplete; {advice}")
 
 
 def outputs_of(store: mlmd.MetadataStore, run: metadata_store_pb2.Context) -> Outputs:

@@ -18,7 +18,7 @@ LOCAL_BEAM_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 LATEST_BLESSED = "latest_blessed"
 """The value of `trainer.warm_start` that means the latest blessed model."""
 
-DEFAULT_BATCH_SIZE = 4096
+DEFAULT_BATCH_SIZE = 1024
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -226,7 +226,9 @@ class ScheduleConfig(_Section):
     warmup_steps: PositiveInt | None = Field(None, description="Steps of the linear warm-up: learning_rate * step / this; or none.")
     warmup_epochs: Annotated[float, Field(gt=0.0)] | None = Field(None, description="The same in epochs.")
     decay_steps: PositiveInt | None = Field(
-        None, description="exponential: steps in which the rate is multiplied by decay_rate. cosine, polynomial: steps to the end."
+        None,
+        description="exponential: steps in which the rate is multiplied by decay_rate. cosine, polynomial: steps to the end; those "
+        "of the whole training unless given.",
     )
     decay_epochs: Annotated[float, Field(gt=0.0)] | None = Field(None, description="The same in epochs.")
     decay_rate: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(None, description="Factor in decay_steps; exponential only.")
@@ -250,7 +252,8 @@ class ScheduleConfig(_Section):
             given = [key for key in pair if getattr(self, key) is not None]
             if len(given) == 2:
                 raise ValueError(f"{pair[0]} and {pair[1]} are both set; set one")
-            if not given and pair[0] in _SCHEDULE_KEYS[self.kind]:
+            ends_with_training = pair[0] == "decay_steps" and self.kind in ("cosine", "polynomial")
+            if not given and pair[0] in _SCHEDULE_KEYS[self.kind] and not ends_with_training:
                 raise ValueError(f"{self.kind} needs {pair[0]} or {pair[1]}")
         if self.kind == "exponential" and self.decay_rate is None:
             raise ValueError("exponential needs decay_rate")
@@ -312,6 +315,9 @@ class OptimizerConfig(_Section):
         return self
 
 
+_TO_THE_END = ScheduleConfig(kind="polynomial")
+
+
 class LossConfig(_Section):
     """One of the losses; parameters that are not given take the loss's own defaults."""
 
@@ -352,14 +358,18 @@ class TrainerConfig(_Section):
     parameter_servers: PositiveInt = Field(1, description="Processes that hold the variables, under parameter_server.")
     start_timeout_s: PositiveInt = Field(300, description="Seconds that all workers together have to form the cluster.")
     max_restarts: Annotated[int, Field(ge=0)] = Field(3, description="How often local workers are started again when one is lost.")
-    num_epochs: PositiveInt = Field(20, description="Passes over the train split.")
+    num_epochs: PositiveInt = Field(2, description="Passes over the train split.")
     num_steps: PositiveInt | None = Field(None, description="Steps to train, in the place of num_epochs.")
-    global_batch_size: PositiveInt | None = Field(None, description="Rows a step, over all replicas; 4096 unless given.")
+    global_batch_size: PositiveInt | None = Field(
+        None, description=f"Rows a step, over all replicas; {DEFAULT_BATCH_SIZE} unless given."
+    )
     batch_size_per_replica: PositiveInt | None = Field(None, description="Rows a step and replica, in the place of the former.")
-    wide_optimizer: OptimizerConfig = OptimizerConfig(name="ftrl", learning_rate=0.2)
-    deep_optimizer: OptimizerConfig = OptimizerConfig(name="adagrad", learning_rate=0.05)
+    wide_optimizer: OptimizerConfig = OptimizerConfig(name="adam", learning_rate=0.03, schedule=_TO_THE_END)
+    deep_optimizer: OptimizerConfig = OptimizerConfig(name="adam", learning_rate=0.0005, schedule=_TO_THE_END)
     losses: tuple[LossConfig, ...] = Field(
-        (LossConfig(name="sigmoid_cross_entropy"),), min_length=1, description="What training minimizes: the sum of these."
+        (LossConfig(name="softmax"), LossConfig(name="sigmoid_cross_entropy")),
+        min_length=1,
+        description="What training minimizes: the sum of these.",
     )
     loss_weights: Literal["fixed", "uncertainty"] = Field(
         "fixed", description="fixed: each loss's `weight`. uncertainty: times factors that are learned, one a loss."
@@ -399,6 +409,10 @@ class TrainerConfig(_Section):
         if self.warm_start is None and alone:
             raise ValueError(f"{alone[0]} says how to do a warm start, but there is none; set trainer.warm_start")
         return self
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Steps of the whole training, unless it stops early."""
+        return self.num_epochs * steps_per_epoch if self.num_steps is None else self.num_steps
 
     def batch_size(self, replicas: int) -> int:
         """Rows a step over all replicas."""
@@ -542,6 +556,27 @@ class ReportConfig(_Section):
     drift_threshold: Fraction = Field(0.1, description="A feature whose distribution moved by more than this is marked.")
 
 
+class TrackingConfig(_Section):
+    """Where runs are kept track of, beside their folder; docs/tracking.md."""
+
+    mlflow_uri: Annotated[str, Field(pattern=r"^https?://[^/]")] | None = Field(
+        None, description="Address of an MLflow server that finished runs are sent to. Users and tokens: by MLflow's own variables."
+    )
+    experiment: Annotated[str, Field(min_length=1, max_length=500)] = Field(
+        "clickrank", description="MLflow's experiment for the runs; made if it is not there."
+    )
+
+    @model_validator(mode="after")
+    def _no_secret(self) -> "TrackingConfig":
+        # Of the whole section: pydantic would show the value of a single key, and with it the password.
+        if self.mlflow_uri and "@" in self.mlflow_uri.split("/")[2]:
+            raise ValueError(
+                "mlflow_uri must hold no user and password, which would be kept with the run; set MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+            )
+        return self
+
+
 class AuditConfig(_Section):
     """The leak audit, in the pipeline and of `clickrank features --audit`."""
 
@@ -580,6 +615,7 @@ class Config(_Section):
     infra: InfraConfig = InfraConfig()
     push: PushConfig = PushConfig()
     report: ReportConfig = ReportConfig()
+    tracking: TrackingConfig = TrackingConfig()
     audit: AuditConfig = AuditConfig()
     beam: BeamConfig = BeamConfig()
 

@@ -115,8 +115,8 @@ class RecordLayout:
             start = end
         return b"".join(parts)
 
-    def decode(self, record: bytes) -> "Record":
-        """Reads what `encode` wrote.
+    def decode(self, record: bytes | memoryview) -> "Record":
+        """Reads what `encode` wrote, without a copy.
 
         Raises:
             RecordError: It is no record, one of another layout, or cut short.
@@ -134,33 +134,42 @@ class RecordLayout:
         if len(record) != self.record_bytes(rows, displays):
             raise RecordError(f"a record of {rows} rows and {displays} displays cannot have {len(record)} bytes")
         start = HEADER.size + 12 * displays
-        columns = {}
+        blocks = {}
         for dtype, width in self.widths.items():
-            block = np.frombuffer(record, dtype, rows * width, start).reshape(rows, width)
-            start += block.nbytes
-            for column in (c for c in self.columns if c.block == dtype):
-                values = block[:, column.start : column.start + column.width]
-                columns[column.name] = values[:, 0] if column.width == 1 else values
+            blocks[dtype] = np.frombuffer(record, dtype, rows * width, start).reshape(rows, width)
+            start += blocks[dtype].nbytes
         return Record(
-            columns,
+            self,
+            blocks,
             np.frombuffer(record, "<i4", displays, HEADER.size),
             np.frombuffer(record, "<i8", displays, HEADER.size + 4 * displays),
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Record:
-    """A decoded record.
+    """A decoded record; its arrays are views of the bytes.
 
     Attributes:
-        columns: By name, (n,) or (n, width), in the record's narrow types.
+        layout: Of the blocks.
+        blocks: The matrix (n, columns) of each dtype, in the record's narrow types.
         sizes: int32 (d,), rows of each display.
         display_ids: int64 (d,).
     """
 
-    columns: dict[str, np.ndarray]
+    layout: RecordLayout
+    blocks: dict[Block, np.ndarray]
     sizes: np.ndarray
     display_ids: np.ndarray
+
+    @cached_property
+    def columns(self) -> dict[str, np.ndarray]:
+        """The columns by name, (n,) or (n, width)."""
+        found = {}
+        for column in self.layout.columns:
+            values = self.blocks[column.block][:, column.start : column.start + column.width]
+            found[column.name] = values[:, 0] if column.width == 1 else values
+        return found
 
 
 def record_layout(inputs: Sequence[Feature]) -> RecordLayout:

@@ -80,10 +80,13 @@ def loss_to_blessed(metrics: Metrics, blessed: Metrics, comparison: Comparison |
     passed = lower >= -margin - _ROUNDING
     relation = f"{abs(comparison.difference):.6f} {_side(comparison.difference)} the blessed model's {other:.6f}"
     surely = f"at {gate.confidence:.{_decimals(gate.confidence)}%} confidence at worst {abs(lower):.6f} {_side(lower)}"
-    if margin > gate.max_loss_to_blessed:
-        demand = f"{margin:.6f} below may be chance on {comparison.displays:,} displays"
-    else:
+    chance = f"{comparison.chance_loss:.6f} below may be chance on {comparison.displays:,} displays"
+    if margin <= gate.max_loss_to_blessed:
         demand = f"it may be {margin:g} below" if margin else "it must not be below"
+    elif margin < comparison.chance_loss:
+        demand = f"{chance}, and {margin:g} is let pass"
+    else:
+        demand = chance
     return Check(name, lower, -margin, None, passed, f"MAP@12 {own:.6f} is {relation}, {surely}; {demand}.")
 
 

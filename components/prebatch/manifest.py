@@ -17,7 +17,7 @@ class RecordFile(BaseModel):
         name: Its name in the split's folder.
         shard: The shard that it belongs to.
         rows: Rows of each record, in order.
-        displays: Displays in all.
+        displays: Displays of each record.
         longest: Rows of the largest display.
         digest: CRC-32 of the records, one after the other.
     """
@@ -27,7 +27,7 @@ class RecordFile(BaseModel):
     name: str
     shard: int
     rows: tuple[int, ...]
-    displays: int
+    displays: tuple[int, ...]
     longest: int
     digest: int
 
@@ -57,7 +57,7 @@ class Manifest(BaseModel):
     @property
     def displays(self) -> int:
         """Displays of the split."""
-        return sum(file.displays for file in self.files)
+        return sum(sum(file.displays) for file in self.files)
 
     def of_shard(self, shard: int) -> tuple[RecordFile, ...]:
         """The files of one shard."""

@@ -62,17 +62,17 @@ class WriteRecords(beam.DoFn):
         shard = number % self._shards
         name = f"records-{shard:05d}-of-{self._shards:05d}-{number // self._shards:05d}.tfrecord"
         aside = posixpath.join(self._folder, f".{uuid.uuid4().hex}")
-        counts, displays, longest, digest = [], 0, 0, 0
+        rows_of, displays_of, longest, digest = [], [], 0, 0
         with tf.io.TFRecordWriter(aside) as writer:
             for packed, sizes, display_ids in cut_records(*shuffle_displays(rows), self._record_rows):
                 record = self._layout.encode(packed, sizes, display_ids)
                 writer.write(record)
-                counts.append(len(packed))
-                displays += len(sizes)
+                rows_of.append(len(packed))
+                displays_of.append(len(sizes))
                 longest = max(longest, int(sizes.max()))
                 digest = zlib.crc32(record, digest)
         tf.io.gfile.rename(aside, posixpath.join(self._folder, name), overwrite=True)
-        yield RecordFile(name=name, shard=shard, rows=tuple(counts), displays=displays, longest=longest, digest=digest)
+        yield RecordFile(name=name, shard=shard, rows=tuple(rows_of), displays=tuple(displays_of), longest=longest, digest=digest)
 
 
 def as_arrow(packed: np.ndarray) -> pa.Array:

@@ -1,6 +1,5 @@
 """Some raw Examples of the eval split, by which the Trainer compares what it trained with what it exports."""
 
-import posixpath
 from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
@@ -8,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.prebatch.manifest import Manifest
+from components.prebatch.record_file import read_records
 from schemas.records import RecordLayout
 
 REPLAY_FOLDER = "replay"
@@ -23,8 +23,7 @@ def choose_displays(folder: str, manifest: Manifest, layout: RecordLayout) -> np
     ids: list[np.ndarray] = []
     rows = 0
     for file in manifest.files:
-        for serialized in tf.data.TFRecordDataset(posixpath.join(folder, file.name)).as_numpy_iterator():
-            record = layout.decode(serialized)
+        for record in read_records(folder, file, layout):
             enough = 1 + int(np.searchsorted(rows + np.cumsum(record.sizes), REPLAY_ROWS))
             ids.append(record.display_ids[:enough])
             rows += int(record.sizes[:enough].sum())

@@ -17,6 +17,9 @@ _log = logging.getLogger(__name__)
 
 PUSH_FILE = "push.json"
 
+ONLY_NEW = "only_new"
+"""Key of `custom_config`: whether a model that was in service before stays out."""
+
 
 class Executor(executor.Executor):
     """Pushes a blessed model as one new numbered version (`components.pusher.versions`).
@@ -37,7 +40,8 @@ class Executor(executor.Executor):
             input_dict: `model`, `model_blessing` and, if there is an infra check, `infra_blessing`.
             output_dict: `pushed_model`; gets `push.json` and the properties `pushed` (0 or 1) and, if it was, `pushed_destination`
                 and `pushed_version`. A model that was rolled back is not pushed; `why` in `push.json` says so.
-            exec_properties: `push_destination`, a `pusher_pb2.PushDestination` as JSON with `filesystem.base_directory`.
+            exec_properties: `push_destination`, a `pusher_pb2.PushDestination` as JSON with `filesystem.base_directory`, and
+                `custom_config`, JSON, which may have `ONLY_NEW`.
 
         Raises:
             ClickrankError: As `components.pusher.versions.push`, but for a model that was rolled back.
@@ -56,7 +60,8 @@ class Executor(executor.Executor):
         destination = pusher_pb2.PushDestination()  # type: ignore[attr-defined]
         proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)
         try:
-            version = push(self.GetModelPath(input_dict), destination.filesystem.base_directory)
+            only_new = bool((json.loads(exec_properties.get("custom_config") or "null") or {}).get(ONLY_NEW))
+            version = push(self.GetModelPath(input_dict), destination.filesystem.base_directory, only_new=only_new)
         except WithdrawnError as error:
             self._MarkNotPushed(pushed_model)
             _record(folder, {"pushed": False, "why": str(error)})

@@ -5,8 +5,9 @@ base/.tmp-*            what is under way, or what a killed one left; Serving loo
 base/1718000000/       a version: a SavedModel, and assets.extra/push.json about it (`components.pusher.manifest`)
 base/CURRENT           the number of the version in service, written last
 
-Serving takes the highest number, so this is always the version in service; CURRENT says the same to whoever reads a file. The two
-differ only after a kill between the last two renames, until the next push or rollback.
+Serving takes the highest number, so this is the version in service; CURRENT says the same to whoever reads a file. The two differ
+only after a kill between the last two renames, until the next push or rollback, and where somebody removed the model of the newest
+version: CURRENT passes that over, which Serving does not, and the next push makes a newer one.
 """
 
 import os
@@ -31,13 +32,13 @@ class WithdrawnError(ClickrankError):
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version in service.
+    """A version that was pushed or put back.
 
     Attributes:
         number: Its number, a positive int.
         path: Its folder.
         digest: `content_digest` of it.
-        reused: Whether it was in service before, so that nothing was done.
+        reused: Whether it was there before, so that nothing was done; with `only_new`, a newer one may be in service.
     """
 
     number: int
@@ -46,7 +47,7 @@ class Version:
     reused: bool
 
 
-def push(source: str | Path, base: str | Path) -> Version:
+def push(source: str | Path, base: str | Path, *, only_new: bool = False) -> Version:
     """Makes the SavedModel in `source` the newest version in `base`, unless the newest version already is that model.
 
     Concurrent pushes into the same folder wait for each other. What killed ones left is removed or finished.
@@ -54,6 +55,7 @@ def push(source: str | Path, base: str | Path) -> Version:
     Args:
         source: Folder of a SavedModel.
         base: Folder of the versions; made if it does not exist.
+        only_new: Whether a model that any version holds stays out, and not only that of the newest.
 
     Raises:
         InputDataError: `source` is not a SavedModel.
@@ -66,7 +68,7 @@ def push(source: str | Path, base: str | Path) -> Version:
         raise InputDataError(f"{source}: not a SavedModel, has no saved_model.pb")
     with locked(base, make=True):
         _finish(base)
-        digest, newest = content_digest(source), _newest(base)
+        digest, newest = content_digest(source), max(versions(base), default=0)
         if newest and content_digest(path_of(base, newest)) == digest:
             return Version(newest, path_of(base, newest), digest, reused=True)
         if digest in (withdrawn := _withdrawn(base)):
@@ -74,6 +76,10 @@ def push(source: str | Path, base: str | Path) -> Version:
             raise WithdrawnError(
                 f"this model is version {number}, which was rolled back; `clickrank rollback --to {number}` puts it back in service"
             )
+        held = [path_of(base, n) for n in versions(base)] if only_new else []
+        for path in reversed(held):
+            if recorded_digest(path) == digest:
+                return Version(int(path.name), path, digest, reused=True)
         return _publish(source, base, digest, source=str(source))
 
 
@@ -97,8 +103,8 @@ def rollback(base: str | Path, to: int | None = None) -> Version:
         raise ConfigError(f"{base}: there is no version to go back to")
     with locked(base, make=False):
         finished = _finish(base)
-        now = _newest(base)
-        newest = Version(now, path_of(base, now), content_digest(path_of(base, now)), reused=True)
+        path = path_of(base, max(versions(base)))
+        newest = Version(int(path.name), path, content_digest(path), reused=True)
         manifest = read_manifest(newest.path)
         if to is None and finished and manifest and manifest.restores is not None:
             return newest  # what a killed rollback had all but done
@@ -132,12 +138,12 @@ def current(base: str | Path) -> Path | None:
 
 
 def _named(base: Path) -> int:
-    """The version that CURRENT names; 0 if it names none that is there."""
+    """The version that CURRENT names; 0 if it names none that is there with a model in it."""
     try:
         number = int((base / CURRENT).read_text())
     except (OSError, ValueError):
         return 0
-    return number if number in versions(base) else 0
+    return number if (path_of(base, number) / "saved_model.pb").is_file() else 0
 
 
 def _newest(base: Path) -> int:

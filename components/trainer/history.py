@@ -49,16 +49,23 @@ class History:
         with tf.io.gfile.GFile(self._path, "w") as file:  # whole: object stores cannot append
             file.write("".join(self._lines))
         with self._writer.as_default(step=record["step"]):
-            for name, value in plain.items():
-                if name not in _NOT_PLOTTED and value is not None:
-                    tag = f"train/{name.removeprefix('train_')}" if name in _TRAIN else f"eval/{name}"
-                    # What tf.summary.scalar writes; that function would need the tensorboard package.
-                    tf.summary.write(tag, tf.constant(value, tf.float32), metadata=_SCALAR)
+            for tag, value in curves(plain).items():
+                # What tf.summary.scalar writes; that function would need the tensorboard package.
+                tf.summary.write(tag, tf.constant(value, tf.float32), metadata=_SCALAR)
         self._writer.flush()
 
     def close(self) -> None:
         """Ends the events file."""
         self._writer.close()
+
+
+def curves(plain: Record) -> dict[str, float]:
+    """Returns what of a line of `history.jsonl` makes a point of a curve, by the name of the curve: `train/loss`, `eval/auc`."""
+    return {
+        f"train/{name.removeprefix('train_')}" if name in _TRAIN else f"eval/{name}": value
+        for name, value in plain.items()
+        if name not in _NOT_PLOTTED and value is not None
+    }
 
 
 def report_steps(done: int, total: int) -> None:

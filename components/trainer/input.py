@@ -4,29 +4,38 @@ The shards of a split are streams of rows, each in an order of its own that the 
 same number of rows from every stream. A replica reads the streams whose number is its own modulo the number of replicas, hence no
 file of another's, and yet a step trains on the same rows with any number of replicas. A stream that has ended gives no more rows,
 so that the last steps of an epoch may be short; every row is seen exactly once an epoch, and all replicas take the same number of
-steps. The position in an epoch is its number of steps: reading on from there costs skipping, not training.
+steps. The position in an epoch is its number of steps: to read on from there, records before it are not even read.
+
+A thread of its own reads ahead of the training. A row is read, goes into its record's checksum, and is copied to its place in the
+batch: nothing else is done to it, and that to whole records and batches at a time.
 """
 
 import math
-import posixpath
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from itertools import chain, islice, repeat
+from typing import NamedTuple, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
-from components.prebatch.manifest import Manifest, RecordFile, read_manifest
-from schemas.errors import ConfigError, InputDataError
-from schemas.records import HEADER, LABEL, MAGIC, Block, RecordLayout
+from components.prebatch.manifest import Manifest, read_manifest
+from components.prebatch.record_file import Place, check_size, places, read_record, read_records
+from components.trainer.buffers import Buffers, as_tensor
+from schemas.errors import ConfigError
+from schemas.records import LABEL, Block, Record, RecordLayout
 
-SHUFFLE_RECORDS = 16
-"""Records in the shuffle buffer of a stream; about 1 MB each."""
-
-_FRAME_BYTES = 16
-"""What TFRecord adds to a record."""
+AHEAD = 2
+"""Batches, and far records of each stream, that are read before they are asked for."""
 
 Blocks = dict[Block, tf.Tensor]
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 class Batch(NamedTuple):
@@ -51,14 +60,18 @@ class Records:
     manifest: Manifest
     layout: RecordLayout
 
-    def paths(self, files: Sequence[RecordFile]) -> list[str]:
-        """Where files are."""
-        return [posixpath.join(self.folder, file.name) for file in files]
-
     @cached_property
     def rows_of_shards(self) -> tuple[int, ...]:
         """Rows of each shard."""
         return tuple(sum(sum(file.rows) for file in self.manifest.of_shard(s)) for s in range(self.manifest.shards))
+
+    def read(self) -> Iterator[Record]:
+        """Reads all records, in the order of the files; see `read_record`."""
+        return chain.from_iterable(read_records(self.folder, file, self.layout) for file in self.manifest.files)
+
+    def places(self, shard: int) -> list[Place]:
+        """Where the records of a shard are."""
+        return [place for file in self.manifest.of_shard(shard) for place in places(self.folder, file, self.layout)]
 
 
 def open_records(split: str, folder: str, layout: RecordLayout) -> Records:
@@ -71,25 +84,14 @@ def open_records(split: str, folder: str, layout: RecordLayout) -> Records:
     manifest = read_manifest(folder, split)
     if manifest.fingerprint != layout.fingerprint:
         raise ConfigError(f"{folder}: written for other features or another encoding than the model's; run Prebatch again")
-    records = Records(split, folder, manifest, layout)
-    check_sizes(records)
-    return records
+    for file in manifest.files:
+        check_size(folder, file, layout)
+    return Records(split, folder, manifest, layout)
 
 
-def check_sizes(records: Records) -> None:
-    """Raises InputDataError if a file is not as long as its records are: TensorFlow takes some cut files for whole ones."""
-    for file, path in zip(records.manifest.files, records.paths(records.manifest.files), strict=True):
-        frames = (len(file.rows) - 1) * records.layout.record_bytes(0, 0) + len(file.rows) * _FRAME_BYTES
-        expected = frames + records.layout.record_bytes(sum(file.rows), file.displays)
-        found = tf.io.gfile.stat(path).length
-        if found != expected:
-            what = "cut short" if found < expected else "longer than its records"
-            raise InputDataError(f"{path} byte {min(found, expected)}: {what}; expected {expected} bytes")
-
-
-def steps_per_epoch(records: Records, global_batch_size: int, *, by_display: bool = False) -> int:
+def steps_per_epoch(records: Records, global_batch_size: int) -> int:
     """Returns the number of steps, the same for all replicas."""
-    return max(_steps_of_shard(records, shard, global_batch_size, by_display) for shard in range(records.manifest.shards))
+    return math.ceil(max(records.rows_of_shards) / (global_batch_size // records.manifest.shards))
 
 
 def check_batching(records: Records, global_batch_size: int, replicas: int) -> None:
@@ -109,12 +111,12 @@ class Reader:
         global_batch_size: Rows of a step over all replicas.
         replica: This replica's number, 0 to replicas - 1.
         replicas: Number of replicas; divides the number of shards.
-        by_display: Whether to cut between displays only; a global batch then has `global_batch_size` rows on average.
+        by_display: Whether to cut between displays only; a display is then in the batch in which its first row would be, and a
+            global batch has `global_batch_size` rows on average.
         shuffle: Whether epochs have an order of their own; otherwise it is that of the files.
 
     Raises:
-        ConfigError: See `check_batching`. Reading raises tf.errors.DataLossError or InvalidArgumentError for a damaged or foreign
-            file; `components.trainer.damage` finds which.
+        ConfigError: See `check_batching`. Reading raises InputDataError for a damaged or foreign file.
     """
 
     def __init__(
@@ -128,38 +130,54 @@ class Reader:
         shuffle: bool = False,
     ):
         check_batching(records, global_batch_size, replicas)
-        self.steps_per_epoch = steps_per_epoch(records, global_batch_size, by_display=by_display)
-        # Variables, so that the functions of the dataset are traced once and not every epoch, which costs a second.
-        self._seed = tf.Variable(0, dtype=tf.int64)
-        self._skip = tf.Variable(0, dtype=tf.int64)
-        shards = range(replica, records.manifest.shards, replicas)
-        rows = global_batch_size // records.manifest.shards
-        files, counts = _file_table(records, shards)
-
-        def stream(i: tf.Tensor) -> tf.data.Dataset:
-            seed = self._seed * records.manifest.shards + replica + i * replicas if shuffle else None
-            return _stream(records, files[i, : counts[i]], rows, by_display, seed)
-
-        def epoch(_: tf.Tensor) -> tf.data.Dataset:
-            streams = tf.data.Dataset.range(len(shards))
-            parts = streams.interleave(stream, cycle_length=len(shards), block_length=1, num_parallel_calls=tf.data.AUTOTUNE)
-            joined = parts.ragged_batch(len(shards)).map(_join)
-            return joined.take(self.steps_per_epoch).skip(self._skip)
-
-        options = tf.data.Options()
-        options.deterministic = True
-        self._dataset = tf.data.Dataset.from_tensors(0).flat_map(epoch).prefetch(2).with_options(options)
+        self.steps_per_epoch = steps_per_epoch(records, global_batch_size)
+        self._layout, self._by_display, self._shuffle = records.layout, by_display, shuffle
+        self._rows = global_batch_size // records.manifest.shards
+        self._shards = {shard: records.places(shard) for shard in range(replica, records.manifest.shards, replicas)}
 
     def epoch(self, seed: int = 0, skip_steps: int = 0) -> Iterator[Batch]:
-        """Returns the batches of one epoch.
+        """Yields the batches of one epoch.
 
         Args:
             seed: Determines the order, the same for all replicas.
             skip_steps: Steps to leave out at the start: where an interrupted epoch goes on.
         """
-        self._seed.assign(seed)
-        self._skip.assign(skip_steps)
-        return iter(self._dataset)
+        with ThreadPoolExecutor(1) as worker:
+            batches = self._batches(seed, skip_steps)
+            pending = deque(worker.submit(next, batches, None) for _ in range(AHEAD))
+            while (batch := pending.popleft().result()) is not None:
+                pending.append(worker.submit(next, batches, None))
+                yield batch
+
+    def _batches(self, seed: int, skip_steps: int) -> Iterator[Batch]:
+        buffers = {dtype: Buffers(dtype, width) for dtype, width in self._layout.widths.items()}
+        with ThreadPoolExecutor(len(self._shards)) as readers:
+            streams = [self._stream(readers, shard, seed, skip_steps * self._rows) for shard in self._shards]
+            for parts in islice(zip(*streams, strict=True), self.steps_per_epoch - skip_steps):
+                yield _join(list(chain.from_iterable(parts)), buffers, self._by_display)
+
+    def _stream(self, readers: Executor, shard: int, seed: int, begin: int) -> Iterator["_Part"]:
+        """The parts of a shard from row `begin` of the epoch's order on, then empty ones without end."""
+        of_shard = self._shards[shard]
+        order = np.arange(len(of_shard))
+        if self._shuffle:
+            order = np.random.default_rng([seed, shard]).permutation(order)
+        starts = np.cumsum([0] + [of_shard[i].rows for i in order]).tolist()  # (records + 1,)
+        buffers: list[npt.NDArray[np.uint8]] = []
+
+        def load(number: int) -> _Ordered:
+            place = of_shard[order[number]]
+            buffer = buffers.pop() if buffers else np.empty(longest, np.uint8)
+            record = read_record(place, self._layout, buffer)
+            rng = np.random.default_rng([seed, shard, number]) if self._shuffle else None
+            return _Ordered(record, starts[number], buffer, rng)
+
+        longest = max((place.frame_bytes for place in of_shard), default=0)
+        numbers = range(bisect_right(starts, begin) - 1, len(order))
+        # What is in the machine's memory is best read when it is needed; what is far away, ahead of that.
+        is_local = all(place.is_local for place in of_shard)
+        loaded = map(load, numbers) if is_local else _ahead(readers, load, numbers)
+        return chain(_cut(loaded, begin, self._rows, self._by_display, buffers.append), repeat(()))
 
 
 def unpack(blocks: Blocks, layout: RecordLayout) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
@@ -176,124 +194,105 @@ def unpack(blocks: Blocks, layout: RecordLayout) -> tuple[dict[str, tf.Tensor], 
     return columns, tf.cast(columns.pop(LABEL), tf.float32)
 
 
-def _file_table(records: Records, shards: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor]:
-    """The paths of the shards' files, (shards, most files), and how many there are of each, (shards,)."""
-    paths = [records.paths(records.manifest.of_shard(shard)) for shard in shards]
-    most = max(map(len, paths))
-    table = [of_shard + [""] * (most - len(of_shard)) for of_shard in paths]
-    return tf.reshape(tf.constant(table, tf.string), [len(paths), most]), tf.constant(
-        [len(of_shard) for of_shard in paths], tf.int64
-    )
+class _Ordered:
+    """A record and the order of its displays, that of the file or drawn from `rng`.
 
-
-def _stream(records: Records, files: tf.Tensor, rows: int, by_display: bool, seed: tf.Tensor | None) -> tf.data.Dataset:
-    """Batches of `rows` rows of one shard, then empty ones without end."""
-    if seed is not None:
-        # Of this function's graph alone: the order must not depend on the program's seed.
-        tf.random.set_seed(1)
-        files = tf.random.experimental.stateless_shuffle(files, tf.stack([seed, 0]))
-    dataset = tf.data.TFRecordDataset(files)
-    if seed is not None:
-        dataset = dataset.shuffle(SHUFFLE_RECORDS, seed=seed, reshuffle_each_iteration=False)
-
-    def decode(index: tf.Tensor, serialized: tf.Tensor) -> tuple[Blocks, tf.Tensor]:
-        blocks, sizes = decode_record(serialized, records.layout)
-        return (blocks, sizes) if seed is None else _shuffle_displays(blocks, sizes, tf.stack([seed, 1 + index]))
-
-    dataset = dataset.enumerate().map(decode)
-    if by_display:
-        together = _records_together(records, rows)
-        if together > 1:
-            dataset = dataset.ragged_batch(together).map(lambda blocks, sizes: (_flat(blocks), sizes.values))
-        dataset = dataset.flat_map(lambda blocks, sizes: _cut_displays(blocks, sizes, rows if together == 1 else None))
-    else:
-        dataset = dataset.map(lambda blocks, sizes: blocks).rebatch(rows)
-    return dataset.concatenate(tf.data.Dataset.from_tensors(_empty(records.layout, by_display)).repeat())
-
-
-def decode_record(serialized: tf.Tensor, layout: RecordLayout) -> tuple[Blocks, tf.Tensor]:
-    """Decodes one record in a graph.
-
-    Returns:
-        Matrices (n, columns) by dtype; rows of each display, int32 (d,).
+    Attributes:
+        start: Number of its first row in the stream.
+        buffer: Where its bytes are.
     """
-    raw = tf.io.decode_raw(serialized, tf.uint8)
-    head = _as_type(raw[: HEADER.size], tf.int32)  # (7,)
-    expected = tf.io.decode_raw(tf.constant(MAGIC + layout.fingerprint.to_bytes(8, "little")), tf.int32)  # (4,)
-    tf.debugging.assert_equal(head[:4], expected, "not a record of this layout")
-    rows, displays = head[4], head[5]
-    sizes = _as_type(raw[HEADER.size : HEADER.size + 4 * displays], tf.int32)
-    start = HEADER.size + 12 * displays
+
+    def __init__(self, record: Record, start: int, buffer: npt.NDArray[np.uint8], rng: np.random.Generator | None):
+        self.record, self.start, self.buffer = record, start, buffer
+        sizes = record.sizes
+        order = np.arange(len(sizes)) if rng is None else rng.permutation(len(sizes))
+        self.sizes = sizes[order]
+        self.starts = np.r_[0, np.cumsum(self.sizes)]  # (d + 1,)
+        # The rows of the display at place i, one after the other, for all i.
+        offsets = (np.cumsum(sizes) - sizes)[order] - self.starts[:-1]  # (d,)
+        self.rows = np.arange(self.starts[-1]) + np.repeat(offsets, self.sizes)  # (n,)
+
+    @property
+    def end(self) -> int:
+        """Number of the row behind its last one in the stream."""
+        return self.start + len(self.rows)
+
+    def boundary(self, row: int, by_display: bool) -> int:
+        """The place, 0 to n, at which to cut for a batch that should begin at row `row` of the stream."""
+        within = min(max(row - self.start, 0), len(self.rows))
+        return int(self.starts[np.searchsorted(self.starts, within)]) if by_display else within
+
+    def piece(self, start: int, end: int) -> "_Piece":
+        """What is at the places `start` to `end`."""
+        first, last = np.searchsorted(self.starts, (start, end))
+        return _Piece(self.record, self.rows[start:end], self.sizes[first:last])
+
+
+class _Piece(NamedTuple):
+    """Rows of a record.
+
+    Attributes:
+        record: The record.
+        rows: Their numbers in it, int64 (n,).
+        sizes: int32 (d,), rows of each of their displays; only of use if they are whole.
+    """
+
+    record: Record
+    rows: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int32]
+
+
+_Part = Iterable[_Piece]
+"""What a stream gives to one batch."""
+
+
+def _cut(
+    records: Iterable[_Ordered], begin: int, rows: int, by_display: bool, release: Callable[[npt.NDArray[np.uint8]], None]
+) -> Iterator[_Part]:
+    """Cuts a stream into parts of `rows` rows, give or take a display.
+
+    Args:
+        records: From the one on in which row `begin` of the stream is.
+        begin: The row at which the first part begins.
+        rows: Rows of a part.
+        by_display: Whether to cut between displays only.
+        release: Is given the buffer of a record whose last part has been taken.
+    """
+    pieces: list[_Piece] = []
+    done: list[_Ordered] = []
+    for ordered in records:
+        start = ordered.boundary(begin, by_display)
+        while begin + rows <= ordered.end:
+            end = ordered.boundary(begin + rows, by_display)
+            yield [*pieces, ordered.piece(start, end)]
+            while done:
+                release(done.pop().buffer)
+            pieces, start, begin = [], end, begin + rows
+        pieces.append(ordered.piece(start, len(ordered.rows)))
+        done.append(ordered)
+    yield pieces
+
+
+def _join(pieces: Sequence[_Piece], buffers: Mapping[Block, Buffers], by_display: bool) -> Batch:
+    """Makes one batch of pieces."""
+    ends = np.cumsum([0] + [len(piece.rows) for piece in pieces]).tolist()
     blocks = {}
-    for dtype, width in layout.widths.items():
-        kind = tf.as_dtype(dtype)
-        end = start + rows * width * kind.size
-        blocks[dtype] = tf.reshape(_as_type(raw[start:end], kind), [rows, width])
-        start = end
-    return blocks, sizes
+    with tf.device("CPU"):
+        for dtype, of_dtype in buffers.items():
+            block = of_dtype.take(ends[-1])
+            for piece, start, end in zip(pieces, ends, ends[1:], strict=False):
+                # The rows are in range; only with that said, `take` writes to its place without a copy.
+                np.take(piece.record.blocks[dtype], piece.rows, axis=0, out=block[start:end], mode="clip")
+            blocks[dtype] = as_tensor(block)
+        sizes = np.concatenate([np.zeros(0, np.int32), *(piece.sizes for piece in pieces)]) if by_display else ()
+        return Batch(blocks, tf.constant(np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)))
 
 
-def _as_type(raw: tf.Tensor, kind: tf.DType) -> tf.Tensor:
-    """Reads bytes (n * size,) as numbers (n,), without a copy."""
-    return tf.bitcast(raw if kind.size == 1 else tf.reshape(raw, [-1, kind.size]), kind)
-
-
-def _shuffle_displays(blocks: Blocks, sizes: tf.Tensor, seed: tf.Tensor) -> tuple[Blocks, tf.Tensor]:
-    order = tf.random.experimental.stateless_shuffle(tf.range(tf.size(sizes)), seed)
-    ends = tf.cumsum(sizes)
-    shuffled = tf.gather(sizes, order)
-    # The rows of the display at place i, one after the other, for all i.
-    offset = tf.gather(ends - sizes, order) - tf.cumsum(shuffled, exclusive=True)  # (d,)
-    rows = tf.range(tf.reduce_sum(sizes)) + tf.repeat(offset, shuffled)  # (n,)
-    return {dtype: tf.gather(block, rows) for dtype, block in blocks.items()}, shuffled
-
-
-def _cut_displays(blocks: Blocks, sizes: tf.Tensor, rows: int | None) -> tf.data.Dataset:
-    """Cuts rows into batches of `rows` rows, give or take a display, which is where it starts; None: cuts nothing."""
-    total = tf.reduce_sum(sizes)
-    starts = tf.cumsum(sizes, exclusive=True)  # (d,)
-    display = tf.repeat(tf.range(tf.size(sizes)), sizes)  # (n,)
-    if rows is None:
-        return tf.data.Dataset.from_tensors((blocks, display))
-    # Of records, n // rows batches however large their displays are: the number of steps follows from the manifest.
-    count = -(-total // rows)
-    first = tf.searchsorted(starts, tf.range(count + 1) * rows)  # (count + 1,)
-    cuts = tf.gather(tf.concat([starts, [total]], 0), first)  # (count + 1,)
-
-    def cut(i: tf.Tensor) -> tuple[Blocks, tf.Tensor]:
-        part = slice(cuts[i], cuts[i + 1])
-        return {dtype: block[part] for dtype, block in blocks.items()}, display[part] - first[i]
-
-    return tf.data.Dataset.range(tf.cast(count, tf.int64)).map(cut)
-
-
-def _join(blocks: Blocks, display: tf.RaggedTensor | None = None) -> Batch:
-    """Makes one batch of the streams' parts, ragged (streams, None, columns) and (streams, None)."""
-    if display is None:
-        return Batch(_flat(blocks), tf.zeros((0,), tf.int32))
-    displays = tf.reduce_max(display, axis=1) + 1  # (streams,); the smallest integer plus 1 of a part without rows
-    before = tf.cumsum(tf.maximum(displays, 0), exclusive=True)
-    return Batch(_flat(blocks), display.values + tf.repeat(before, display.row_lengths()))
-
-
-def _flat(blocks: Blocks) -> Blocks:
-    return {dtype: block.values for dtype, block in blocks.items()}
-
-
-def _empty(layout: RecordLayout, by_display: bool) -> Blocks | tuple[Blocks, tf.Tensor]:
-    blocks = {dtype: tf.zeros((0, width), tf.as_dtype(dtype)) for dtype, width in layout.widths.items()}
-    return (blocks, tf.zeros((0,), tf.int32)) if by_display else blocks
-
-
-def _records_together(records: Records, rows: int) -> int:
-    """How many records make a stream's part of a batch, where it has room for more than one."""
-    return max(1, round(rows / records.manifest.record_rows))
-
-
-def _steps_of_shard(records: Records, shard: int, global_batch_size: int, by_display: bool) -> int:
-    rows = global_batch_size // records.manifest.shards
-    if not by_display:
-        return math.ceil(records.rows_of_shards[shard] / rows)
-    counts = [count for file in records.manifest.of_shard(shard) for count in file.rows]
-    together = _records_together(records, rows)
-    return math.ceil(len(counts) / together) if together > 1 else sum(math.ceil(count / rows) for count in counts)
+def _ahead(pool: Executor, function: Callable[[S], T], arguments: Iterable[S]) -> Iterator[T]:
+    """Maps, in order, with `AHEAD` calls made before they are asked for."""
+    calls = iter(arguments)
+    pending = deque(pool.submit(function, argument) for argument in islice(calls, AHEAD))
+    while pending:
+        result = pending.popleft().result()
+        pending.extend(pool.submit(function, argument) for argument in islice(calls, 1))
+        yield result

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.prebatch.replay import REPLAY_FILE, REPLAY_FOLDER
-from components.trainer.input import Records, decode_record, unpack
+from components.trainer.input import Records, unpack
 from components.trainer.scorers.contract import Scorer
 from schemas import serving
 from schemas.errors import ClickrankError
@@ -57,9 +57,8 @@ def _served(serving_model_dir: str, evaluation: Records) -> dict[int, np.ndarray
 
 def _trained(model: Scorer, evaluation: Records, displays: set[int]) -> dict[int, np.ndarray]:
     found: dict[int, np.ndarray] = {}
-    for serialized in tf.data.TFRecordDataset(evaluation.paths(evaluation.manifest.files)):
-        record = evaluation.layout.decode(serialized.numpy())
-        inputs, _ = unpack(decode_record(serialized, evaluation.layout)[0], evaluation.layout)
+    for record in evaluation.read():
+        inputs, _ = unpack({dtype: tf.constant(block) for dtype, block in record.blocks.items()}, evaluation.layout)
         scores = tf.sigmoid(model(inputs, training=False)).numpy()
         found |= _by_display(np.repeat(record.display_ids, record.sizes), scores)
         if displays <= found.keys():

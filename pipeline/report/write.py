@@ -11,8 +11,13 @@ from schemas import progress
 from schemas.errors import ConfigError
 
 
-def choose_run(paths: RootPaths, run_id: str | None) -> str:
-    """Returns the id of the run to report on, the latest unless one is asked for.
+def choose_run(paths: RootPaths, run_id: str | None, asked_by: str = "--run") -> str:
+    """Returns the id of the run that is asked for, or of the latest.
+
+    Args:
+        paths: The root.
+        run_id: The run, or None.
+        asked_by: What the user calls the id on the command line.
 
     Raises:
         ConfigError: There is no such run, or none at all.
@@ -25,7 +30,7 @@ def choose_run(paths: RootPaths, run_id: str | None) -> str:
     if run_id not in runs:
         near = difflib.get_close_matches(run_id, runs, 1, 0.5)
         raise ConfigError(
-            f"--run: no such run; {'did you mean' if near else 'the latest is'} {(near or runs[-1:])[0]}? Received: {run_id}"
+            f"{asked_by}: no such run; {'did you mean' if near else 'the latest is'} {(near or runs[-1:])[0]}? Received: {run_id}"
         )
     return run_id
 

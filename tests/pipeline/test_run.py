@@ -19,7 +19,7 @@ TINY = [
     *("--set", "encoding.max_buckets=500", "--set", "model.hidden_units=[16]", "--set", "model.max_embedding_dim=4"),
     *("--set", "trainer.num_epochs=2", "--set", "trainer.global_batch_size=256"),
 ]
-ANY_MODEL = ["--set", "gate.min_gain_over_popularity=-1"]
+ANY_MODEL = ["--set", "gate.min_gain_over_popularity=-1", "--set", "gate.max_calibration=null"]
 
 
 def clickrank(*args):
@@ -52,6 +52,8 @@ def test_a_run_ends_in_a_pushed_model_and_figures_over_every_eval_display(log, f
     assert result["map_at_12_random"] == pytest.approx(random, abs=1e-9)
     assert result["map_at_12_best"] > result["map_at_12"] > 0
     assert result["blessed"] is True
+    assert result["infra"]["passed"] is True
+    assert result["infra"]["reasons"][3].startswith("300 ads of ")
     assert result["bad_rows"] == {}
     pushed = Path(result["pushed_path"])
     assert pushed == root / "serving" / str(result["pushed_version"])
@@ -167,6 +169,30 @@ def test_a_run_from_a_node_on_uses_what_is_there_and_compares_with_the_blessed_m
     assert set(new["node_seconds"]) == set(NODES[NODES.index("Trainer") :])
     assert new["map_at_12_blessed"] == pytest.approx(result["map_at_12"], abs=1e-12)
     assert new["pushed_version"] > result["pushed_version"]
+
+    # Its rollback holds: the same run again does not put it back in service, but says how that is done.
+    done, back = clickrank("rollback", "--root", root, "--json")
+    assert (done.returncode, back["restores"], back["was"]) == (0, result["pushed_version"], new["pushed_version"])
+    done, again = clickrank("run", log, "--root", root, *settings, "--from-node", "Gate", "--json")
+    assert done.returncode == 4, done.stderr
+    assert (again["blessed"], again["infra"]["passed"], again["pushed_version"]) == (True, True, None)
+    assert f"Nothing was pushed: this model is version {new['pushed_version']}, which was rolled back; " in done.stderr
+    assert (root / "serving/CURRENT").read_text() == f"{back['version']}\n"
+
+
+def test_a_model_that_a_server_cannot_serve_is_not_pushed(log, first):
+    root, _, _ = first
+    before = (root / "serving/CURRENT").read_text()
+    done, refused = clickrank("run", log, "--root", root, *TINY, *ANY_MODEL, "--set", "infra.max_bytes=1000", "--json")
+    assert done.returncode == 4, done.stderr
+    assert refused["blessed"] is True
+    assert refused["infra"]["passed"] is False
+    assert refused["infra"]["latency_ms"]["p99"] > 0
+    (reason,) = refused["infra"]["reasons"]
+    assert reason.endswith(" bytes on disk; infra.max_bytes is 1,000.")
+    assert refused["pushed_version"] is None
+    assert "INFRA CHECK FAILED" in done.stderr
+    assert (root / "serving/CURRENT").read_text() == before
 
 
 def test_the_local_runner_gives_the_same_model(log, first, tmp_path):

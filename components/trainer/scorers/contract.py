@@ -27,7 +27,6 @@ class Scorer(tf_keras.Model):
         inputs: Mapping[str, tf.Tensor],
         training: bool = False,
         seed: tf.Tensor | None = None,
-        weight: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Returns the logit, float32 (n,).
 
@@ -36,7 +35,6 @@ class Scorer(tf_keras.Model):
                 float32 (n,) for numbers.
             training: Whether dropout is on, and batch norm takes the moments of this batch.
             seed: int32 (2,), determines the dropout masks: an own one for every step and replica.
-            weight: (n,); the batch's moments leave out rows of weight 0, which are padding. None means no padding.
 
         Raises:
             ValueError: In training with dropout, `seed` is None.

@@ -21,8 +21,8 @@ _TRIAL_ROWS = 3
 class Custom(Scorer):
     """The model of `model.custom` (`custom`): `function(features, config)` returns a tf_keras.Model.
 
-    The model takes the dict of inputs and returns logits (n,) or (n, 1). It is called with `training`, `seed` and `weight` if its
-    `call` has arguments of these names; see `Scorer.call`. The deep optimizer updates all of its variables.
+    The model takes the dict of inputs and returns logits (n,) or (n, 1). It is called with `training` and `seed` if its `call`
+    has arguments of these names; see `Scorer.call`. The deep optimizer updates all of its variables.
 
     Attributes:
         model: What the function returned.
@@ -59,7 +59,7 @@ class Custom(Scorer):
         _check_is_model(model, path)
         self.model = model
         self._names = getattr(model, "input_names", None) or [f.name for f in features]
-        self._arguments = {"training", "seed", "weight"} & set(inspect.signature(model.call).parameters)
+        self._arguments = {"training", "seed"} & set(inspect.signature(model.call).parameters)
         with _blame(path):
             logits = self._logits(zero_inputs(features, _TRIAL_ROWS), {})
         _check_is_logits(logits, path)
@@ -71,10 +71,9 @@ class Custom(Scorer):
         inputs: Mapping[str, tf.Tensor],
         training: bool = False,
         seed: tf.Tensor | None = None,
-        weight: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Returns the logit, float32 (n,). See `Scorer.call`."""
-        logits = self._logits(inputs, {"training": training, "seed": seed, "weight": weight})  # (n,) or (n, 1)
+        logits = self._logits(inputs, {"training": training, "seed": seed})  # (n,) or (n, 1)
         return tf.cast(tf.reshape(logits, [-1]), tf.float32)
 
     def _logits(self, inputs: Mapping[str, tf.Tensor], options: Mapping[str, object]) -> tf.Tensor:

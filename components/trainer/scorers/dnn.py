@@ -29,7 +29,6 @@ class Dnn(Scorer):
         inputs: Mapping[str, tf.Tensor],
         training: bool = False,
         seed: tf.Tensor | None = None,
-        weight: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Returns the logit, float32 (n,). See `Scorer.call`."""
-        return self.deep(inputs, training=training, seed=seed, weight=weight)
+        return self.deep(inputs, training=training, seed=seed)

@@ -69,25 +69,23 @@ class Gam(Scorer):
         inputs: Mapping[str, tf.Tensor],
         training: bool = False,
         seed: tf.Tensor | None = None,
-        weight: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Returns the logit, float32 (n,). See `Scorer.call`."""
-        return tf.reduce_sum(self.sub_scores(inputs, training, seed, weight), axis=1)
+        return tf.reduce_sum(self.sub_scores(inputs, training, seed), axis=1)
 
     def sub_scores(
         self,
         inputs: Mapping[str, tf.Tensor],
         training: bool = False,
         seed: tf.Tensor | None = None,
-        weight: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Returns what each of `item_features` adds to the logit, weights included: float32 (n, features). See `Scorer.call`."""
         stacks = self._stacks("item", self.item_vectors(inputs))
-        scores = tf.transpose(self.item_towers(stacks, training, seed, weight)[:, :, 0])  # (n, features)
+        scores = tf.transpose(self.item_towers(stacks, training, seed)[:, :, 0])  # (n, features)
         if not self.request_features:
             return scores
         stacks = self._stacks("request", self.request_vectors(inputs))
-        votes = self.request_towers(stacks, training, seed, weight)  # (request features, n, features)
+        votes = self.request_towers(stacks, training, seed)  # (request features, n, features)
         return scores * tf.reduce_sum(tf.nn.softmax(votes), axis=0)
 
     def _stacks(self, level: str, vectors: Sequence[tf.Tensor]) -> list[tf.Tensor]:

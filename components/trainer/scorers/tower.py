@@ -56,8 +56,8 @@ class Linear(tf_keras.layers.Layer):
 class BatchNorm(tf_keras.layers.Layer):
     """Batch normalization (Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167) over the rows, computed in float32.
 
-    The moments are those of the rows of all replicas, without padding: a step normalizes by the same numbers at any number of
-    workers. Outside of training their moving averages are used.
+    The moments are those of the rows of all replicas: a step normalizes by the same numbers at any number of workers. Outside of
+    training their moving averages are used.
     """
 
     def __init__(self, group: Group, units: int, momentum: float, name: str):
@@ -73,24 +73,22 @@ class BatchNorm(tf_keras.layers.Layer):
         self.moving_variance = self.add_weight("moving_variance", self._shape, initializer="ones", **state)
         super().build(input_shape)
 
-    def call(self, x: tf.Tensor, training: bool = False, weight: tf.Tensor | None = None) -> tf.Tensor:
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns gamma * (x - mean) / sqrt(variance + epsilon) + beta in the shape and type of x, (..., n, units)."""
         wide = tf.cast(x, tf.float32)
         mean, variance = self.moving_mean, self.moving_variance
         if training:
-            mean, variance = self._moments(wide, weight)
+            mean, variance = self._moments(wide)
             for state, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 state.assign(state * self._momentum + now * (1.0 - self._momentum))
         scale = tf.math.rsqrt(variance + _EPSILON) * self.gamma
         return tf.cast((wide - mean) * scale + self.beta, x.dtype)
 
-    def _moments(self, x: tf.Tensor, weight: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
-        if weight is None:
-            weight = tf.ones(tf.shape(x)[-2])
-        rows = tf.cast(weight > 0, tf.float32)[:, tf.newaxis]  # (n, 1)
-        count = tf.maximum(_over_replicas(tf.reduce_sum(rows)), 1.0)
-        mean = _over_replicas(tf.reduce_sum(x * rows, axis=-2, keepdims=True)) / count  # (..., 1, units)
-        squares = tf.math.squared_difference(x, mean) * rows
+    def _moments(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        rows = tf.cast(tf.shape(x)[-2], tf.float32)  # may be 0 on a replica at the end of an epoch
+        count = tf.maximum(_over_replicas(rows), 1.0)
+        mean = _over_replicas(tf.reduce_sum(x, axis=-2, keepdims=True)) / count  # (..., 1, units)
+        squares = tf.math.squared_difference(x, mean)
         variance = _over_replicas(tf.reduce_sum(squares, axis=-2, keepdims=True)) / count
         return tf.reshape(mean, self._shape), tf.reshape(variance, self._shape)
 
@@ -168,7 +166,6 @@ class Tower(tf_keras.layers.Layer):
         inputs: Sequence[tf.Tensor],
         training: bool = False,
         seed: tf.Tensor | None = None,
-        weight: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Returns float32 (..., n, outputs).
 
@@ -176,7 +173,6 @@ class Tower(tf_keras.layers.Layer):
             inputs: By group, float32 (n, width) or (members, n, width).
             training: See `Scorer.call`, as for the rest.
             seed: int32 (2,).
-            weight: (n,).
 
         Raises:
             ValueError: In training with dropout, `seed` is None.
@@ -185,16 +181,16 @@ class Tower(tf_keras.layers.Layer):
             raise ValueError(f"training with dropout {self._dropout} needs a seed, int32 (2,). Received: seed=None")
         # Eager calls only create variables or look at a few rows.
         run = self._layers_of if self._compiled is None or tf.executing_eagerly() else self._compiled
-        return run(list(inputs), training, seed, weight)
+        return run(list(inputs), training, seed)
 
-    def _layers_of(self, inputs: list[tf.Tensor], training: bool, seed: tf.Tensor | None, weight: tf.Tensor | None) -> tf.Tensor:
+    def _layers_of(self, inputs: list[tf.Tensor], training: bool, seed: tf.Tensor | None) -> tf.Tensor:
         if self._input_norms:
-            inputs = [norm(x, training, weight) for norm, x in zip(self._input_norms, inputs, strict=True)]
+            inputs = [norm(x, training) for norm, x in zip(self._input_norms, inputs, strict=True)]
         # (n, units), or (members, n, units) with the groups' members behind each other.
         x = tf.concat([linear(tf.cast(x, self._compute_type)) for linear, x in zip(self._first, inputs, strict=True)], axis=0)
         for i, linear in enumerate(self._rest):
             if self._norms:
-                x = self._norms[i](x, training, weight)
+                x = self._norms[i](x, training)
             x = self._activation(x)
             if training and self._dropout:
                 own = tf.random.experimental.stateless_fold_in(seed, self._first_index + i)

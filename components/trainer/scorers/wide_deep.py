@@ -110,13 +110,12 @@ class Deep(tf_keras.layers.Layer):
         inputs: Mapping[str, tf.Tensor],
         training: bool = False,
         seed: tf.Tensor | None = None,
-        weight: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Returns the logit (n,)."""
         parts = self.embeddings(inputs)
         if self._numeric:
             parts = [*parts, numbers(inputs, self._numeric)]
-        return self.tower([tf.concat(parts, axis=1)], training=training, seed=seed, weight=weight)[:, 0]
+        return self.tower([tf.concat(parts, axis=1)], training=training, seed=seed)[:, 0]
 
 
 class WideDeep(Scorer):
@@ -151,12 +150,11 @@ class WideDeep(Scorer):
         inputs: Mapping[str, tf.Tensor],
         training: bool = False,
         seed: tf.Tensor | None = None,
-        weight: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Returns the logit, float32 (n,): the sum of the parts. See `Scorer.call`."""
         logits = []
         if self.wide is not None:
             logits.append(self.wide(inputs))
         if self.deep is not None:
-            logits.append(self.deep(inputs, training=training, seed=seed, weight=weight))
+            logits.append(self.deep(inputs, training=training, seed=seed))
         return tf.add_n(logits)

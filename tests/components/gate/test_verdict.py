@@ -174,6 +174,8 @@ def test_reasons_have_the_numbers():
         "The audit found 2 of 3 features that know their own rows' labels: a (AUC gap 0.0300, allowed 0.0150), "
         "b (AUC gap 0.0300, allowed 0.0150).",
     )
+    capped = decide(evidence(*changed(100)), GateConfig(max_chance_loss=0.01))
+    assert capped.reasons[0].endswith(f"{margin:.6f} below may be chance on 1,000 displays, and 0.01 is let pass.")
     assert margin == pytest.approx(2 * 1.645 * 0.5 * (0.1 * 0.9 / 1000) ** 0.5, rel=0.05)
 
 

@@ -128,7 +128,7 @@ def test_signatures_are_the_contract(signatures):
 
 def test_a_skewed_export_fails(trained, monkeypatch):
     args, model, _ = trained
-    _, evaluation = make_job(args).open()
+    _, evaluation = make_job(args).records
     check_replay(model, args.serving_model_dir, evaluation)
     changed = make_job(args).build_model()
     changed.set_weights([w + 1e-3 for w in model.get_weights()])
