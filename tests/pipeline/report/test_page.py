@@ -13,7 +13,7 @@ from pipeline.report.content import Absent
 from pipeline.report.page import render
 from tests.pipeline.report.sample import EMPTY, FULL, HOSTILE, PLOTS
 
-VOID = {"meta", "img", "link", "br", "hr", "input"}
+VOID = {"meta", "img", "link", "br", "hr", "input", "wbr"}
 
 
 class Page(html.parser.HTMLParser):
