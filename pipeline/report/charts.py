@@ -72,7 +72,7 @@ def rankings(rows: Sequence[Ranking]) -> Chart:
 def forest(rows: Sequence[Slice], reference: str) -> Chart:
     """The difference of MAP@12 to the reference of each slice, with its interval; significantly worse ones are triangles."""
     values = [
-        {"name": row.name, **_estimate(row.difference), "worse": row.is_worse, "displays": row.displays}
+        {"name": row.label, **_estimate(row.difference), "worse": row.is_worse, "displays": row.displays}
         for row in rows
         if row.difference is not None
     ]

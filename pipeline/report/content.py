@@ -188,6 +188,11 @@ class Slice:
         """Column and value."""
         return f"{self.column} = {self.value}" + (f" ({self.meaning})" if self.meaning else "")
 
+    @property
+    def label(self) -> str:
+        """The same for a plot, which may cut its end off."""
+        return f"{self.meaning or self.value} · {self.column}"
+
 
 @dataclass(frozen=True, slots=True)
 class Slices:

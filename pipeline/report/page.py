@@ -5,13 +5,15 @@ The page's content security policy forbids every request, and every script but t
 
 import base64
 import hashlib
+import re
 from functools import cache
 from importlib import resources
 
 import jinja2
+from markupsafe import Markup, escape
 
 from pipeline.report import charts, content
-from pipeline.report.blocks import Fact, Figure, Row, count, duration, interval, moment, number, short, signed
+from pipeline.report.blocks import Fact, Figure, Row, count, duration, interval, moment, number, signed
 from pipeline.report.content import Absent, Estimate, Report
 from pipeline.report.sections import sections
 
@@ -85,7 +87,7 @@ def _tiles(report: Report) -> tuple[Fact, ...]:
     tiles.append(Fact("eval displays", count(found.displays)))
     if not isinstance(report.infra, Absent) and report.infra.p50_ms is not None:
         tiles.append(
-            Fact("to score a display", f"{short(report.infra.p50_ms)} ms", f"99th percentile {short(report.infra.p99_ms)}")
+            Fact("to score a display", f"{number(report.infra.p50_ms, 1)} ms", f"99th percentile {number(report.infra.p99_ms, 1)}")
         )
     return tuple(tiles)
 
@@ -135,7 +137,13 @@ def _text(name: str) -> str:
     return (resources.files(__package__) / name).read_text("utf-8")
 
 
+def _breakable(text: str) -> Markup:
+    """Lets names break after an underscore or a dot, where a line is short."""
+    return Markup(re.sub(r"([_.](?=[a-z]))", r"\1<wbr>", str(escape(text))))
+
+
 @cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["breakable"] = _breakable
     return environment.from_string(_text("report.html"))

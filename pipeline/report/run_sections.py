@@ -100,12 +100,12 @@ def anomalies(found: Sequence[content.Anomaly]) -> Blocks:
     return [Table("Anomalies", ("Split", "What is wrong"), rows, marked=frozenset(range(len(rows))))]
 
 
-def lineage(found: content.Lineage) -> Blocks:
+def lineage(found: content.Lineage, run: content.Run) -> Blocks:
     """The chain from the data to the version."""
     names = {artifact.artifact_id: artifact.role for artifact in (*found.chain, *found.others)}
     if found.blessed_id is not None:
         names[found.blessed_id] = content.BLESSED
-    steps = [Step("data", (Fact("digest", found.fingerprint[:16]),))] if found.fingerprint else []
+    steps = [Step("data", (Fact("digest", found.fingerprint[:16]), Fact("folder", run.data)))] if found.fingerprint else []
     for artifact in found.chain:
         facts = [
             Fact("artifact", str(artifact.artifact_id)),
@@ -115,6 +115,8 @@ def lineage(found: content.Lineage) -> Blocks:
         ]
         if artifact.run_id:
             facts.append(Fact("from the cache", f"made in run {artifact.run_id}"))
+        if artifact.role == "version" and run.version_path:
+            facts.append(Fact("served from", run.version_path))
         steps.append(Step(artifact.role, tuple(facts), artifact.is_there))
     rows = tuple(
         (a.role, str(a.artifact_id), f"{a.node}, execution {a.execution_id}", a.path + ("" if a.is_there else " (gone)"))

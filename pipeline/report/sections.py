@@ -65,6 +65,7 @@ def sections(report: content.Report) -> tuple[Section, ...]:
             "What was made of what, from the metadata store. Paths are relative to the root.",
             report.lineage,
             run_sections.lineage,
+            report.run,
         ),
         _section("nodes", "Time, CPU and memory", "What each node of the run took.", report.nodes, run_sections.nodes),
         _section(
