@@ -46,10 +46,11 @@ format: setup  ## Put the code into the project's format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup  ## Measure feature engineering, reading and the training step beside how others do it (half an hour)
+bench: setup  ## Measure feature engineering, reading, the training step and the evaluation beside how others do it (an hour)
 	@$(BIN)/clickrank bench features
 	@$(BIN)/clickrank bench input
 	@$(BIN)/clickrank bench step
+	@$(BIN)/clickrank bench evaluate
 
 portable: setup  ## Start Beam's job service and an external worker pool until Ctrl-C (JOB_PORT, POOL_PORT)
 	@$(BIN)/python -m benchmarks.portable --job-port $(JOB_PORT) --pool-port $(POOL_PORT)

@@ -1,4 +1,4 @@
-"""The Evaluator's executor: TFMA's pipeline with our evaluator in it."""
+"""Runs the Evaluator for TFX."""
 
 import json
 import logging
@@ -6,16 +6,15 @@ import os
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 from tfx import types
-from tfx.components.util import tfxio_utils
 from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.types import standard_component_specs as specs
 from tfx.utils import path_utils, proto_utils
 
-from components.evaluator import vectorised
+from components.evaluator import job
 from components.evaluator.models import check_model
 from components.evaluator.results import write_baseline_problem
 from schemas import features
@@ -24,11 +23,6 @@ from schemas.errors import InputDataError
 _log = logging.getLogger(__name__)
 
 _TRIED_ROWS = 4
-_BATCH_ROWS = 1024
-"""Rows that a model scores at once. A row's score may differ in its last bit in batches of another size, so the size is fixed."""
-
-_PARTITION_BYTES = 32 << 20
-"""Compressed Examples of a partition of displays; a worker holds that many rows, of the columns that are read, at once."""
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -40,7 +34,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Evaluates.
+        """See `components.evaluator.job.evaluate`.
 
         Args:
             input_dict: `examples`, `model` and, unless there is no blessed model yet, `baseline_model`.
@@ -54,50 +48,22 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         evaluation = artifact_utils.get_single_uri(output_dict[specs.EVALUATION_KEY])
         files = _files(input_dict[specs.EXAMPLES_KEY], json.loads(exec_properties[specs.EXAMPLE_SPLITS_KEY]))
         some = _first_rows(files)
-        models = {False: _model_folder(input_dict[specs.MODEL_KEY])}
-        check_model(models[False], some, features.columns(), "the model")
+        candidate, baseline = _model_folder(input_dict[specs.MODEL_KEY]), None
+        check_model(candidate, some, features.columns(), "the model")
         if input_dict.get(specs.BASELINE_MODEL_KEY):
             baseline = _model_folder(input_dict[specs.BASELINE_MODEL_KEY])
             try:
                 check_model(baseline, some, features.columns(), "the latest blessed model")
-                models[True] = baseline
             except InputDataError as error:
                 _log.error("%s", error)
                 write_baseline_problem(evaluation, str(error))
+                baseline = None
 
-        config = tfma.EvalConfig()
+        config = config_pb2.EvalConfig()
         proto_utils.json_to_proto(exec_properties[specs.EVAL_CONFIG_KEY], config)
-        config = tfma.utils.update_eval_config_with_defaults(config, has_baseline=True in models, rubber_stamp=True)
-        tfma.utils.verify_eval_config(config)
-        shared = [
-            tfma.default_eval_shared_model(models[spec.is_baseline], model_name=spec.name, eval_config=config)
-            for spec in config.model_specs
-        ]
-        # TFMA wants one model as itself, several as a list.
-        shared_models = shared[0] if len(shared) == 1 else shared
-        partitions = 1 + sum(tf.io.gfile.stat(file).length for file in files) // _PARTITION_BYTES
         # A folder of its own: TFX lets Beam use the temporary directory of an execution, too.
         work = os.path.join(self._get_tmp_dir(), "evaluator")
-        fileio.makedirs(work)
-        read = tfxio_utils.get_tfxio_factory_from_artifact(
-            input_dict[specs.EXAMPLES_KEY], ["Evaluator"], raw_record_column_name=tfma.constants.ARROW_INPUT_COLUMN
-        )
-        with self._make_beam_pipeline() as pipeline:
-            _ = (
-                pipeline
-                | "Read" >> read(files).BeamSource(_BATCH_ROWS)
-                | "Evaluate"
-                >> tfma.ExtractEvaluateAndWriteResults(
-                    eval_shared_model=shared_models,
-                    eval_config=config,
-                    extractors=vectorised.extractors(config, shared_models),
-                    evaluators=[vectorised.evaluator(config, partitions, work)],
-                    writers=[
-                        *tfma.default_writers(evaluation, eval_shared_model=shared_models, eval_config=config),
-                        vectorised.displays_writer(evaluation, partitions),
-                    ],
-                )
-            )
+        job.evaluate(self._make_beam_pipeline, files, *job.share_models(config, candidate, baseline), evaluation, work)
 
 
 def _model_folder(artifacts: list[types.Artifact]) -> str:

@@ -1,7 +1,7 @@
 """Sums over displays by slice, which add up over partitions; metrics are ratios of them.
 
 Partitions are added in the order of their numbers, displays in the order of their ids. So the sums are the same to the last bit
-however the rows were spread over files and workers.
+in whatever order rows come and whoever does the work, given as many partitions.
 """
 
 from collections.abc import Sequence

@@ -1,13 +1,18 @@
 """Slice columns by hand: three displays of a few rows."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from components.evaluator.slices import DERIVED, columns_read, find_slice_column
 from schemas import features
+from schemas.config import EvaluateConfig
 from schemas.errors import ConfigError
 
+DOC = Path(__file__).parents[3] / "docs" / "evaluation.md"
 HOUR_MS = 3_600_000
 
 
@@ -77,3 +82,10 @@ def test_columns_read():
 def test_a_column_that_is_not_there():
     with pytest.raises(ConfigError, match="no column 'weather'"):
         find_slice_column("weather")
+
+
+def test_the_documents_table_is_this_one():
+    text = DOC.read_text().partition("## Slices")[2].partition("## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == [column.name for column in DERIVED]
+    by_default = re.findall(r"`(\w+)`", text.partition("By default the slices are")[2].partition("\n\n")[0])
+    assert [(name,) for name in by_default] == list(EvaluateConfig().slices)
