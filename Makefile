@@ -7,6 +7,7 @@ DEMO_DATA := data/demo
 DEMO_ROOT := runs/demo
 JOB_PORT ?= 8099
 POOL_PORT ?= 50000
+TEST_PROCESSES ?= 2
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --override overrides.txt --generate-hashes --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links --python-version 3.11 --python-platform x86_64-manylinux_2_28
 
@@ -31,8 +32,8 @@ demo: setup  ## Make a synthetic click log and run the whole pipeline on it
 	@$(BIN)/clickrank synth $(DEMO_DATA)
 	@$(BIN)/clickrank run $(DEMO_DATA) --root $(DEMO_ROOT) --config configs/demo.yaml || test $$? -eq 4
 
-test: setup  ## Run the default tests
-	@$(BIN)/pytest -m "not slow"
+test: setup  ## Run the default tests, in TEST_PROCESSES processes (2)
+	@$(BIN)/pytest -m "not slow" --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 test-slow: setup  ## Run the tests marked slow
 	@$(BIN)/pytest -m slow

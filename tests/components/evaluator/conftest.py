@@ -8,6 +8,8 @@ import pytest
 
 from tests.rows import random_rows
 
+IN_PROCESS = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+
 
 def eval_rows() -> pa.Table:
     """80 displays: some without a click, a large one, missing scores and slice columns."""
@@ -64,7 +66,7 @@ class EvaluatorRun:
         save_scorer(Path(artifact.uri) / "Format-Serving", **scorer)
         return artifact
 
-    def __call__(self, config, examples, model, baseline=None, tfx=False):
+    def __call__(self, config, examples, model, baseline=None, tfx=False, beam_args=(IN_PROCESS,)):
         """Returns the evaluation's folder and whether the Evaluator wrote a blessing; `tfx` takes TFX's executor."""
         from tfx.components.evaluator.executor import Executor as TfxExecutor
         from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
@@ -78,7 +80,7 @@ class EvaluatorRun:
         evaluation.uri = str(self.folder / f"evaluation-{self.runs}")
         blessing.uri = str(self.folder / f"blessing-{self.runs}")
         context = BaseBeamExecutor.Context(
-            beam_pipeline_args=["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"],
+            beam_pipeline_args=list(beam_args),
             tmp_dir=str(self.folder / "tmp"),
             unique_id=str(self.runs),
         )
