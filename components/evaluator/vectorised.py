@@ -86,7 +86,7 @@ def displays_writer(evaluation: str, partitions: int) -> writer.Writer:
     def write(part: tuple[int, Parcel]) -> None:
         write_displays(receive(part[1]), evaluation, part[0], partitions)
 
-    return writer.Writer("WriteDisplays", writer.Write(DISPLAYS_KEY, "Write" >> beam.Map(write)))  # pylint: disable=no-value-for-parameter
+    return writer.Writer("WriteDisplays", writer.Write(DISPLAYS_KEY, "Write" >> beam.Map(write)))
 
 
 class _EvaluateDisplays(beam.PTransform):

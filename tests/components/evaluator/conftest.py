@@ -1,4 +1,4 @@
-"""Real evaluations of tiny models by TFX's Evaluator."""
+"""Real evaluations of tiny models, by the Evaluator and by TFX's."""
 
 from pathlib import Path
 
