@@ -142,6 +142,22 @@ def report(
 
 
 @app.command()
+def dashboard(
+    root: Annotated[Path, typer.Option(help="Folder where the pipeline has run.")],
+    run: Annotated[str | None, typer.Option(metavar="ID", help="The run. [default: the latest]", show_default=False)] = None,
+    open_: Annotated[bool, typer.Option("--open/--no-open", help="Open it in Jupyter.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Make a notebook with TFMA's and TFDV's own widgets of a run. They load scripts from the network; `report` does not."""
+    from pipeline.dashboard.launch import open_notebook, write_notebook
+
+    path = write_notebook(root, run)
+    typer.echo(json.dumps({"notebook": str(path)}) if as_json else str(path))
+    if open_:
+        open_notebook(path)
+
+
+@app.command()
 def track(
     root: Annotated[Path, typer.Option(help="Folder where the pipeline has run.")],
     run: Annotated[

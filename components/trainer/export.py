@@ -1,10 +1,14 @@
 """Trained weights -> the SavedModel that the Evaluator and TensorFlow Serving load."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from unittest import mock
 
 import tensorflow as tf
 import tensorflow_transform as tft
+from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
 
+from components.trainer.canonical import make_canonical
 from components.trainer.scorers.contract import Scorer
 from schemas import serving
 from schemas.config import FeaturesConfig
@@ -54,8 +58,23 @@ def export(model: Scorer, transform_output_dir: str, serving_model_dir: str, how
         signature.name: tf.function(functions[signature.name], input_signature=[s.as_tf() for s in signature.inputs])
         for signature in serving.SIGNATURES
     }
-    tf.saved_model.save(module, serving_model_dir, signatures=signatures)
+    with _in_order():
+        tf.saved_model.save(module, serving_model_dir, signatures=signatures)
+    make_canonical(serving_model_dir)
     path = f"{serving_model_dir}/{serving.FEATURES_FILE}"
     tf.io.gfile.makedirs(path.rpartition("/")[0])
     with tf.io.gfile.GFile(path, "w") as file:
         file.write(how_made.model_dump_json())
+
+
+@contextmanager
+def _in_order() -> Iterator[None]:
+    """Lets TFT go through the columns that a request does not have in the order of their names: in that of a set, the same model
+    makes another graph in every process."""
+    unordered = SavedModelLoader._get_unfed_input_keys
+
+    def ordered(self: SavedModelLoader, given: Iterable[str]) -> list[str]:
+        return sorted(unordered(self, given))
+
+    with mock.patch.object(SavedModelLoader, "_get_unfed_input_keys", ordered):
+        yield
