@@ -12,7 +12,7 @@ from schemas.config import GateConfig
 class GateSpec(component_spec.ComponentSpec):
     """What goes into the Gate and comes out of it."""
 
-    PARAMETERS = {"gate": component_spec.ExecutionParameter(type=str)}
+    PARAMETERS = {"gate": component_spec.ExecutionParameter(type=str), "code": component_spec.ExecutionParameter(type=str)}
     INPUTS = {
         "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
