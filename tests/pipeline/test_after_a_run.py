@@ -114,7 +114,7 @@ def test_both_runs_are_in_mlflow_with_parameters_curves_files_and_tags(first, ag
 
 
 def test_every_cell_of_the_notebook_shows_something(first, again):
-    root, result = first
+    root, _ = first
     done = clickrank("dashboard", "--root", root, "--run", again[1]["run_id"], "--no-open", "--json")
     notebook = json.loads(done.stdout)["notebook"]
     env = {**os.environ, "TF_USE_LEGACY_KERAS": "1", "PYTHONPATH": str(PROJECT)}
