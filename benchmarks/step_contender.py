@@ -20,7 +20,7 @@ from components.trainer.losses.mix import LossMix
 from components.trainer.model import build_model
 from components.trainer.optimizers import make_optimizer
 from components.trainer.training import Parts, make_train_step
-from schemas.config import ModelConfig, OptimizerConfig, TrainerConfig
+from schemas.config import LossConfig, ModelConfig, OptimizerConfig
 from schemas.features import Feature, model_inputs
 from schemas.records import record_layout
 
@@ -49,13 +49,14 @@ def ours(
     record = layout.encode(layout.pack(columns), sizes, sizes)
     # On the device, as after the reader's prefetch.
     batch = Batch({k: tf.constant(v) for k, v in layout.decode(record).blocks.items()}, tf.zeros((0,), tf.int32))
-    config = TrainerConfig()
-    deep = OptimizerConfig(name="adam", learning_rate=0.001) if deep_optimizer == "adam" else config.deep_optimizer
+    wide = OptimizerConfig(name="ftrl", learning_rate=0.2)
+    deep = OptimizerConfig(name=deep_optimizer, learning_rate=0.001)
+    losses = (LossConfig(name="sigmoid_cross_entropy"),)
     parts = Parts(
         build_model(features, model, compute_dtype=precision, jit_compile=jit_compile),
-        make_optimizer(config.wide_optimizer),
+        make_optimizer(wide),
         make_optimizer(deep),
-        LossMix(config.losses, config.loss_weights),
+        LossMix(losses, "fixed"),
     )
     step = make_train_step(parts, tf.distribute.get_strategy(), layout, full_rows=rows)
     return lambda: float(step([batch], 0)[0])

@@ -7,3 +7,9 @@ class IngestReport(Artifact):
     """A folder with counts.json and rejects.csv: what reading the raw tables came to."""
 
     TYPE_NAME = "ClickrankIngestReport"
+
+
+class AuditReport(Artifact):
+    """A folder with audit.json: which features leak."""
+
+    TYPE_NAME = "ClickrankAuditReport"

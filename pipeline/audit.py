@@ -15,8 +15,6 @@ from transforms import audit as leaks
 from transforms.sources import Source
 from transforms.users import user_number
 
-SPLITS = ("train", "eval")
-
 
 def audit(folder: Path, views: Source | None, block_bytes: int, max_auc_gap: float) -> dict[str, Any]:
     """Audits the Parquet files of a folder. Memory is that of a few columns at a time, so one machine does for large logs.
@@ -30,10 +28,9 @@ def audit(folder: Path, views: Source | None, block_bytes: int, max_auc_gap: flo
     Returns:
         Ready for JSON: `passed`; `failed`, the names of features that did not pass; `max_auc_gap`; `leak`, by table (`page_views`)
         None if it is absent, else by split `rows`, `flagged`, `share`, `map_at_12` of the flag alone, `map_at_12_random`; `probes`,
-        largest gap first, a list of `feature`, `auc_train`, `auc_eval`, `gap`, `allowed`, `verdict` ("pass", "FAIL", or "n/a" where
-        a split lacks clicks or other rows).
+        what `transforms.audit.probe_all` returns.
     """
-    probes = _probes(folder, max_auc_gap)
+    probes = leaks.probe_all(lambda split, name: _columns(folder, split, name)[name], max_auc_gap)
     failed = [probe["feature"] for probe in probes if probe["verdict"] == "FAIL"]
     return {
         "passed": not failed,
@@ -68,7 +65,7 @@ def _shown(value: float | None, sign: str = "") -> str:
 
 
 def _leak(folder: Path, views: Source, block_bytes: int) -> dict[str, dict[str, Any]]:
-    parts = {split: _columns(folder, split, "display_id", "uuid", "doc_id", "timestamp", "label") for split in SPLITS}
+    parts = {split: _columns(folder, split, "display_id", "uuid", "doc_id", "timestamp", "label") for split in leaks.SPLITS}
     rows = pa.concat_tables(parts.values())
     flag = leaks.viewed_at_or_after(
         user_number(rows["uuid"]),
@@ -88,28 +85,6 @@ def _leak(folder: Path, views: Source, block_bytes: int) -> dict[str, dict[str, 
             "map_at_12_random": _number(mean_average_precision(display, np.zeros(len(label)), label).value),
         }
     return found
-
-
-def _probes(folder: Path, max_auc_gap: float) -> list[dict[str, Any]]:
-    labels = {split: _columns(folder, split, "label")["label"].to_numpy() for split in SPLITS}
-    allowed = max(max_auc_gap, leaks.chance_gap(*labels.values()))
-    probes = []
-    for name in leaks.PROBED:
-        values = {split: leaks.numbers(_columns(folder, split, name)[name]) for split in SPLITS}
-        train, held_out = leaks.probe(values["train"], labels["train"], values["eval"], labels["eval"])
-        gap = leaks.gap(train, held_out)
-        verdict = "n/a" if math.isnan(gap) else "FAIL" if gap > allowed else "pass"
-        probes.append(
-            {
-                "feature": name,
-                "auc_train": _number(train),
-                "auc_eval": _number(held_out),
-                "gap": _number(gap),
-                "allowed": _number(allowed),
-                "verdict": verdict,
-            }
-        )
-    return sorted(probes, key=lambda probe: -math.inf if probe["gap"] is None else probe["gap"], reverse=True)
 
 
 def _columns(folder: Path, split: str, *names: str) -> pa.Table:

@@ -404,6 +404,19 @@ def bench_step(
     typer.echo(json.dumps(outcome) if as_json else summary(outcome))
 
 
+@bench_app.command("evaluate")
+def bench_evaluate(
+    rows: Annotated[int, typer.Option(min=100, help="Eval rows; about 0.6 GB a million, in the temporary folder.")] = 1_000_000,
+    tfma_rows: Annotated[int, typer.Option(min=100, help="Rows on which TFMA's own evaluation runs beside.")] = 50_000,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the Evaluator beside TFMA's own row path, and that both give the same numbers (two full-size models)."""
+    from benchmarks.evaluate import measure, summary, table
+
+    outcome = measure(rows, tfma_rows, lambda result: typer.echo(table([result]).splitlines()[1], err=True))
+    typer.echo(json.dumps(outcome) if as_json else summary(outcome))
+
+
 def main() -> NoReturn:
     """Runs the command line and leaves with the exit code that says how it ended."""
     os.environ["TF_USE_LEGACY_KERAS"] = "1"

@@ -25,7 +25,6 @@ from schemas.tables import OUTBRAIN
 KEYS = ("display_id", "ad_id", "label")
 """Columns that every file has."""
 
-AUDIT_FILE = "audit.json"
 METADATA_KEY = b"clickrank.features"
 """Key of the Parquet files' metadata under which the configuration of the features is, as JSON."""
 
@@ -103,6 +102,7 @@ def _make(
 
     from pipeline.audit import audit
     from transforms import ingest_report
+    from transforms.audit import AUDIT_FILE
     from transforms.compute_features import ComputeFeatures, write_ingest_report
     from transforms.feature_job import plan
 

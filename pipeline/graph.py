@@ -4,21 +4,22 @@ import hashlib
 from pathlib import Path
 
 from tfx import v1 as tfx
-from tfx.dsl.components.base.executor_spec import BeamExecutorSpec, ExecutorClassSpec
+from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
 from components.click_example_gen.component import ClickExampleGen
 from components.curated_schema import SCHEMA_FILE, CuratedSchema
-from components.evaluator.eval_config import eval_config
+from components.evaluator.component import Evaluator
 from components.gate.component import Gate
 from components.infra_validator.component import InfraValidator
+from components.leak_audit.component import LeakAudit
 from components.prebatch.component import Prebatch
 from components.pusher.executor import ONLY_NEW
 from components.pusher.executor import Executor as PusherExecutor
 from components.resolver import LatestBlessedOther
 from components.strict_example_validator import StrictExampleValidator
 from pipeline.beam import beam_args
-from pipeline.nodes import SECTIONS, WARM_START_RESOLVER
+from pipeline.nodes import LEAK_AUDIT, SECTIONS, WARM_START_RESOLVER
 from pipeline.paths import RootPaths
 from schemas.config import LATEST_BLESSED, Config
 from schemas.errors import ConfigError
@@ -56,6 +57,13 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
     validator = StrictExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema.outputs["schema"]).with_id(
         "ExampleValidator"
     )
+    audit = None
+    if config.audit.in_pipeline:
+        audit = LeakAudit(
+            examples=examples,
+            config={name: sections[name] for name in SECTIONS[LEAK_AUDIT]},
+            code=code_digest(*_FEATURE_CODE, "components/leak_audit"),
+        )
     transform = tfx.components.Transform(
         examples=examples,
         schema=schema.outputs["schema"],
@@ -102,18 +110,18 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
         candidate=model,
     ).with_id("Resolver")
-    evaluator = tfx.components.Evaluator(
+    evaluator = Evaluator(
         examples=examples,
-        example_splits=["eval"],
         model=model,
         baseline_model=resolver.outputs["model"],
-        eval_config=eval_config(config.evaluate),
-        module_path="components.evaluator.extractors",
+        evaluate=config.evaluate,
+        code=code_digest(*_FEATURE_CODE, "components/evaluator"),
     )
     gate = Gate(
         evaluation=evaluator.outputs["evaluation"],
         model=model,
         baseline_model=resolver.outputs["model"],
+        audit=audit.outputs["audit"] if audit else None,
         gate=config.gate,
         code=code_digest("schemas", "components/gate"),
     )
@@ -131,10 +139,10 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         custom_config={ONLY_NEW: True} if anew else None,
         custom_executor_spec=ExecutorClassSpec(PusherExecutor),
     )
-    nodes = [example_gen, statistics_gen, schema, validator, transform, prebatch]
+    nodes = [example_gen, statistics_gen, schema, validator, *([audit] if audit else []), transform, prebatch]
     nodes += [base] if warm_start else []
     nodes += [trainer, resolver, evaluator, gate, infra_validator, pusher]
-    pipeline = tfx.dsl.Pipeline(
+    return tfx.dsl.Pipeline(
         pipeline_name=PIPELINE_NAME,
         pipeline_root=str(paths.artifacts),
         components=nodes,
@@ -142,10 +150,6 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         metadata_connection_config=sqlite_metadata_connection_config(str(paths.metadata)),
         beam_pipeline_args=list(beam_args(config.beam)),
     )
-    if isinstance(evaluator.executor_spec, BeamExecutorSpec):
-        # The Evaluator has no free parameter; a Beam label is the one place where a digest of our metrics enters its cache key.
-        evaluator.with_beam_pipeline_args([f"--labels=code={code_digest('schemas', 'components/evaluator')[:16]}"])
-    return pipeline
 
 
 def _digest_of(path: str | None) -> str:

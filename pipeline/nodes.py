@@ -2,6 +2,7 @@
 
 from schemas.config import LATEST_BLESSED, Config
 
+LEAK_AUDIT = "LeakAudit"
 WARM_START_RESOLVER = "WarmStartResolver"
 
 NODES = (
@@ -9,6 +10,7 @@ NODES = (
     "StatisticsGen",
     "CuratedSchema",
     "ExampleValidator",
+    LEAK_AUDIT,
     "Transform",
     "Prebatch",
     WARM_START_RESOLVER,
@@ -24,7 +26,9 @@ NODES = (
 
 def nodes_for(config: Config) -> tuple[str, ...]:
     """Returns the nodes of a run under `config`."""
-    return tuple(name for name in NODES if name != WARM_START_RESOLVER or config.trainer.warm_start == LATEST_BLESSED)
+    left_out = {LEAK_AUDIT} if not config.audit.in_pipeline else set()
+    left_out |= {WARM_START_RESOLVER} if config.trainer.warm_start != LATEST_BLESSED else set()
+    return tuple(name for name in NODES if name not in left_out)
 
 
 NEVER_CACHED = ("InfraValidator", "Pusher")
@@ -33,6 +37,7 @@ TFX's cache knows nothing of the serving folder; a push that is not needed does 
 
 SECTIONS = {
     "ClickExampleGen": ("ingest", "split", "features"),
+    LEAK_AUDIT: ("audit", "features"),
     "Transform": ("encoding",),
     "Prebatch": ("prebatch", "encoding"),
     "Trainer": ("encoding", "model", "trainer", "features"),

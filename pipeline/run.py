@@ -9,7 +9,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,7 @@ def _run_nodes(
         failure = runners.run_pipeline(pipeline, run_id, runner, watcher, from_node)  # type: ignore[arg-type]
     finally:
         progress.set_sink(None)
+    with suppress(OSError):  # a full disk ends the run elsewhere; what has no size is not checked
         store.remember_sizes(metadata, paths)
     if failure:
         raise _NodeError(failure.node_id) from failure.error
@@ -154,7 +155,7 @@ def _check_unchanged(paths: RootPaths, config: Config, from_node: str) -> None:
     Raises:
         ConfigError: A section that one of them reads has changed.
     """
-    earlier = sorted(paths.run("*").parent.glob("*/config.resolved.yaml"))
+    earlier = sorted(paths.runs.glob("*/config.resolved.yaml"))
     if not earlier:
         return
     then, now = load_config([earlier[-1]]), config

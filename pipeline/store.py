@@ -13,15 +13,15 @@ from pathlib import Path
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
-from pipeline.nodes import NODES, WARM_START_RESOLVER
+from pipeline.nodes import LEAK_AUDIT, NODES, WARM_START_RESOLVER
 from pipeline.paths import RootPaths
 from schemas.errors import ConfigError, recover
 
 _log = logging.getLogger(__name__)
 
 _UNFINISHED = (metadata_store_pb2.Execution.NEW, metadata_store_pb2.Execution.RUNNING)
-_WITHOUT_OUTPUT = ("Resolver", WARM_START_RESOLVER)
-"""Nodes that may put out nothing."""
+_WITHOUT_OUTPUT = (LEAK_AUDIT, "Resolver", WARM_START_RESOLVER)
+"""Nodes that may put out nothing, or not be there."""
 
 _MAY_BE_EMPTY = ("ModelBlessing",)
 """Artifact types whose folder need not hold a file: the Evaluator leaves its own blessing empty, the Gate is the judge."""
@@ -123,7 +123,7 @@ def check_reusable(store: mlmd.MetadataStore, from_node: str) -> None:
             raise ConfigError(f"--from-node {from_node}: the latest run {latest.name} has no output of {node}; {advice}")
         for artifact in outputs.get(node, {}).values():
             if artifact.state != metadata_store_pb2.Artifact.LIVE:
-                raise ConfigError(f"--from-node {from_node}: {artifact.uri}, output of {node}, is gone; {advice}")
+                raise ConfigError(f"--from-node {from_node}: {artifact.uri}, output of {node}, is gone or incomplete; {advice}")
 
 
 def outputs_of(store: mlmd.MetadataStore, run: metadata_store_pb2.Context) -> Outputs:

@@ -18,7 +18,7 @@ from schemas.errors import recover
 _log = logging.getLogger(__name__)
 
 _PERIOD_S = 0.25
-"""Looking at the processes costs about 2 ms."""
+"""Looking at the processes costs about 3 ms of CPU where 130 run."""
 
 State = Literal["running", "finished", "cached", "failed"]
 

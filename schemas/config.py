@@ -18,7 +18,7 @@ LOCAL_BEAM_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 LATEST_BLESSED = "latest_blessed"
 """The value of `trainer.warm_start` that means the latest blessed model."""
 
-DEFAULT_BATCH_SIZE = 4096
+DEFAULT_BATCH_SIZE = 1024
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -226,7 +226,9 @@ class ScheduleConfig(_Section):
     warmup_steps: PositiveInt | None = Field(None, description="Steps of the linear warm-up: learning_rate * step / this; or none.")
     warmup_epochs: Annotated[float, Field(gt=0.0)] | None = Field(None, description="The same in epochs.")
     decay_steps: PositiveInt | None = Field(
-        None, description="exponential: steps in which the rate is multiplied by decay_rate. cosine, polynomial: steps to the end."
+        None,
+        description="exponential: steps in which the rate is multiplied by decay_rate. cosine, polynomial: steps to the end; those "
+        "of the whole training unless given.",
     )
     decay_epochs: Annotated[float, Field(gt=0.0)] | None = Field(None, description="The same in epochs.")
     decay_rate: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(None, description="Factor in decay_steps; exponential only.")
@@ -250,7 +252,8 @@ class ScheduleConfig(_Section):
             given = [key for key in pair if getattr(self, key) is not None]
             if len(given) == 2:
                 raise ValueError(f"{pair[0]} and {pair[1]} are both set; set one")
-            if not given and pair[0] in _SCHEDULE_KEYS[self.kind]:
+            ends_with_training = pair[0] == "decay_steps" and self.kind in ("cosine", "polynomial")
+            if not given and pair[0] in _SCHEDULE_KEYS[self.kind] and not ends_with_training:
                 raise ValueError(f"{self.kind} needs {pair[0]} or {pair[1]}")
         if self.kind == "exponential" and self.decay_rate is None:
             raise ValueError("exponential needs decay_rate")
@@ -312,6 +315,9 @@ class OptimizerConfig(_Section):
         return self
 
 
+_TO_THE_END = ScheduleConfig(kind="polynomial")
+
+
 class LossConfig(_Section):
     """One of the losses; parameters that are not given take the loss's own defaults."""
 
@@ -352,14 +358,18 @@ class TrainerConfig(_Section):
     parameter_servers: PositiveInt = Field(1, description="Processes that hold the variables, under parameter_server.")
     start_timeout_s: PositiveInt = Field(300, description="Seconds that all workers together have to form the cluster.")
     max_restarts: Annotated[int, Field(ge=0)] = Field(3, description="How often local workers are started again when one is lost.")
-    num_epochs: PositiveInt = Field(20, description="Passes over the train split.")
+    num_epochs: PositiveInt = Field(2, description="Passes over the train split.")
     num_steps: PositiveInt | None = Field(None, description="Steps to train, in the place of num_epochs.")
-    global_batch_size: PositiveInt | None = Field(None, description="Rows a step, over all replicas; 4096 unless given.")
+    global_batch_size: PositiveInt | None = Field(
+        None, description=f"Rows a step, over all replicas; {DEFAULT_BATCH_SIZE} unless given."
+    )
     batch_size_per_replica: PositiveInt | None = Field(None, description="Rows a step and replica, in the place of the former.")
-    wide_optimizer: OptimizerConfig = OptimizerConfig(name="ftrl", learning_rate=0.2)
-    deep_optimizer: OptimizerConfig = OptimizerConfig(name="adagrad", learning_rate=0.05)
+    wide_optimizer: OptimizerConfig = OptimizerConfig(name="adam", learning_rate=0.03, schedule=_TO_THE_END)
+    deep_optimizer: OptimizerConfig = OptimizerConfig(name="adam", learning_rate=0.0005, schedule=_TO_THE_END)
     losses: tuple[LossConfig, ...] = Field(
-        (LossConfig(name="sigmoid_cross_entropy"),), min_length=1, description="What training minimizes: the sum of these."
+        (LossConfig(name="softmax"), LossConfig(name="sigmoid_cross_entropy")),
+        min_length=1,
+        description="What training minimizes: the sum of these.",
     )
     loss_weights: Literal["fixed", "uncertainty"] = Field(
         "fixed", description="fixed: each loss's `weight`. uncertainty: times factors that are learned, one a loss."
@@ -399,6 +409,10 @@ class TrainerConfig(_Section):
         if self.warm_start is None and alone:
             raise ValueError(f"{alone[0]} says how to do a warm start, but there is none; set trainer.warm_start")
         return self
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Steps of the whole training, unless it stops early."""
+        return self.num_epochs * steps_per_epoch if self.num_steps is None else self.num_steps
 
     def batch_size(self, replicas: int) -> int:
         """Rows a step over all replicas."""
@@ -449,25 +463,65 @@ class EvaluateConfig(_Section):
     """Evaluation."""
 
     slices: tuple[tuple[str, ...], ...] = Field(
-        (("event_platform",), ("event_country",), ("ads_per_display",)),
-        description="Columns by which the metrics are sliced; several columns in one entry are crossed.",
+        (
+            ("event_platform",),
+            ("event_country",),
+            ("event_country_state",),
+            ("hour",),
+            ("ads_per_display",),
+            ("ad_age",),
+            ("new_ad",),
+            ("new_user",),
+        ),
+        description="Columns by which the metrics are sliced; several columns in one entry are crossed. Columns that all ads of a "
+        "display share, or those of components/evaluator/slices.py.",
     )
-
-    @model_validator(mode="after")
-    def _known(self) -> "EvaluateConfig":
-        unknown = {name for entry in self.slices for name in entry} - set(features.columns())
-        if unknown:
-            raise ValueError(f"slices: not a column: {', '.join(sorted(unknown))}")
-        return self
 
 
 class GateConfig(_Section):
-    """When a model may go out."""
+    """When a model may go out; docs/gate.md has the formulas."""
 
     min_gain_over_popularity: float = Field(0.005, description="MAP@12 must exceed the popularity baseline's by at least this.")
     max_loss_to_blessed: Annotated[float, Field(ge=0.0)] = Field(
-        0.0, description="MAP@12 may be lower than the latest blessed model's by at most this."
+        0.0, description="MAP@12 may be lower than the latest blessed model's by at most this, on all displays and on each slice."
     )
+    max_chance_loss: Annotated[float, Field(ge=0.0)] = Field(
+        0.05,
+        description="A loss to the blessed model that chance explains is let pass up to this much MAP@12. 0: the lower bound must "
+        "be above -max_loss_to_blessed by itself, which refuses most models that are just as good.",
+    )
+    allow_unjudged_blessed: bool = Field(
+        False,
+        description="Whether a model may go out though the latest blessed one cannot be judged on these displays: damaged, or of "
+        "other features.",
+    )
+    confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(
+        0.95, description="Of either bound of an interval; a model just as good as the blessed one is blessed about as often."
+    )
+    power: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(
+        0.8, description="Probability with which the detectable difference, which is reported, would be detected."
+    )
+    resamples: Annotated[int, Field(ge=1000)] = Field(10_000, description="Bootstrap resamples of the eval displays.")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="Seeds the resamples.")
+    min_slice_displays: PositiveInt = Field(200, description="Slices with fewer displays that have a click are not tested.")
+    slice_fdr: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.01, description="False discovery rate (Benjamini-Hochberg) at which a slice counts as worse than the blessed model's."
+    )
+    min_calibration: Annotated[float, Field(ge=0.0)] = Field(
+        0.8, description="The mean score over the share of clicks must be at least this."
+    )
+    max_calibration: Annotated[float, Field(gt=0.0)] | None = Field(
+        1.25, description="The mean score over the share of clicks must be at most this; null: as large as it likes."
+    )
+    max_replay_skew: Annotated[float, Field(ge=0.0)] = Field(
+        1e-5, description="Scores of the exported model may differ from the trained one's by at most this."
+    )
+
+    @model_validator(mode="after")
+    def _some_calibration(self) -> "GateConfig":
+        if self.max_calibration is not None and self.min_calibration > self.max_calibration:
+            raise ValueError(f"min_calibration {self.min_calibration:g} is above max_calibration {self.max_calibration:g}")
+        return self
 
 
 class InfraConfig(_Section):
@@ -524,8 +578,12 @@ class TrackingConfig(_Section):
 
 
 class AuditConfig(_Section):
-    """The leak audit of `clickrank features --audit`."""
+    """The leak audit, in the pipeline and of `clickrank features --audit`."""
 
+    in_pipeline: bool = Field(True, description="Whether `clickrank run` audits the features; if not, the verdict says so.")
+    max_rows: PositiveInt = Field(
+        500_000, description="Rows of each split that the pipeline audits at most, by a hash; `clickrank features` audits all."
+    )
     # Largest gaps of four synthetic logs of 20,000 displays: 0.0067 to 0.0103 with features.history=past, where all is honest;
     # 0.0206 to 0.0314 with history=all, where 6 to 9 columns of each log exceed 0.015.
     max_auc_gap: Annotated[float, Field(ge=0.0, le=1.0)] = Field(

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 FEATURES_FILE = "assets.extra/features.json"
 """In a SavedModel's folder: the `features` section of the configuration by which its features were made."""
 
+REPLAY_REPORT = "replay.json"
+"""Beside the SavedModel in the Trainer's artifact: how far the exported model's scores are from the trained one's."""
+
 EXAMPLES = "examples"
 SCORE = "score"
 RANK = "rank"

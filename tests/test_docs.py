@@ -182,7 +182,7 @@ def test_the_documents_are_there_and_the_readme_shows_commands():
         ("Try `make tests`.", "no make target tests"),
         ("See `transforms/ctrs.py`.", "no such file"),
         ("See `component/gate/verdict.py`.", "no such file"),
-        ("See `verdicts.py`.", "no such file"),
+        ("See `judges.py`.", "no such file"),
         ("Set `trainer.sed`.", "no such configuration key"),
         ("Set `gate.min_gain=0.1`.", "no such configuration key"),
         ("See [there](docs/gone.md).", "no such file"),

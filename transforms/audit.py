@@ -3,7 +3,9 @@
 Pure functions on Arrow and numpy; `pipeline/audit.py` runs them over a feature job's result.
 """
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +19,11 @@ from transforms.users import user_number
 PROBED: tuple[str, ...] = ("popularity", *(f.name for f in FEATURES if f.kind in ("numeric", "indicator")))
 """Columns that are probed. Ids and lists of ids are not: they are copied from the log, and nothing in them is computed from labels.
 `popularity` is no feature but is computed from labels, and the gate trusts it."""
+
+AUDIT_FILE = "audit.json"
+"""Name of the file that an audit's result is written to."""
+
+SPLITS = ("train", "eval")
 
 _DOCUMENT_BITS = 31
 _DEVIATIONS = 2.0
@@ -88,6 +95,41 @@ def chance_gap(train_labels: np.ndarray, held_out_labels: np.ndarray) -> float:
         other = len(labels) - clicked
         variance += (len(labels) + 1) / (12 * clicked * other) if clicked and other else np.inf
     return _DEVIATIONS * float(np.sqrt(variance))
+
+
+def probe_all(read: Callable[[str, str], pa.ChunkedArray], max_auc_gap: float) -> list[dict[str, Any]]:
+    """Probes every column of `PROBED`.
+
+    Args:
+        read: Returns a column of a split, by the names of both; "label" is one of them. Only two columns are held at a time.
+        max_auc_gap: See `AuditConfig`.
+
+    Returns:
+        Ready for JSON, largest gap first: `feature`, `auc_train`, `auc_eval`, `gap`, `allowed`, and `verdict`: "pass", "FAIL", or
+        "n/a" where a split lacks clicks or other rows.
+    """
+    labels = {split: read(split, "label").to_numpy() for split in SPLITS}
+    allowed = max(max_auc_gap, chance_gap(*labels.values()))
+    probes = []
+    for name in PROBED:
+        values = {split: numbers(read(split, name)) for split in SPLITS}
+        train, held_out = probe(values["train"], labels["train"], values["eval"], labels["eval"])
+        found = gap(train, held_out)
+        probes.append(
+            {
+                "feature": name,
+                "auc_train": _finite(train),
+                "auc_eval": _finite(held_out),
+                "gap": _finite(found),
+                "allowed": _finite(allowed),
+                "verdict": "n/a" if math.isnan(found) else "FAIL" if found > allowed else "pass",
+            }
+        )
+    return sorted(probes, key=lambda one: -math.inf if one["gap"] is None else one["gap"], reverse=True)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def viewed_at_or_after(

@@ -56,9 +56,14 @@ def local_ms(utc_ms: np.ndarray, places: pa.Array) -> np.ndarray:
     return utc_ms + np.array(offsets, np.int64)[inverse]
 
 
+def hour_of_day(local: np.ndarray) -> np.ndarray:
+    """The hour, 0 to 23. (n,) int64 local ms -> (n,) int64."""
+    return local // _HOUR_MS % 24
+
+
 def hour_bin(local: np.ndarray) -> np.ndarray:
     """Local hours 5-7 -> 0, 8-10 -> 1, 11-13 -> 2, 14-18 -> 3, 19-21 -> 4, else 5. (n,) int64 local ms -> (n,) int64."""
-    hour = local // _HOUR_MS % 24
+    hour = hour_of_day(local)
     return np.where(hour < 5, _NIGHT, np.searchsorted(_HOUR_BIN_ENDS, hour, side="right"))
 
 

@@ -1,10 +1,14 @@
 """Feature rows as Arrow tables <-> serialised tf.Examples, a whole table at a time."""
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 import pyarrow.compute as pc
+from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.coders import example_coder
 
 from schemas import features
+from schemas.data_schema import build_schema
 
 _ARROW = {"int64": pa.int64(), "float32": pa.float32(), "string": pa.string()}
 
@@ -36,6 +40,19 @@ def encode(rows: pa.Table) -> list[bytes]:
     if not rows.num_rows:
         return []
     return example_coder.RecordBatchToExamplesEncoder().encode(pa.RecordBatch.from_pydict(arrays))
+
+
+def decode(serialized: Sequence[bytes], columns: Sequence[str]) -> pa.Table:
+    """Parses tf.Examples that `encode` made, one row each; an absent key is a null.
+
+    Args:
+        serialized: The Examples.
+        columns: Columns of the feature table that hold one value a row.
+    """
+    wanted = schema_pb2.Schema(feature=[feature for feature in build_schema().feature if feature.name in columns])
+    parsed = example_coder.ExamplesToRecordBatchDecoder(wanted.SerializeToString()).DecodeBatch(list(serialized))
+    types = arrow_schema()
+    return pa.table({name: pc.list_element(parsed[name], 0).cast(types.field(name).type) for name in columns})
 
 
 def _as_lists(column: pa.Array) -> pa.Array:

@@ -1,1 +1,1 @@
-"""How a model is judged: exact MAP@12 as a TFMA metric, the Evaluator's configuration, and reading its results."""
+"""How a model is judged: metrics, slices, baselines, one row for each display; within TFMA's pipeline and in TFMA's files."""

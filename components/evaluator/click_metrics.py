@@ -14,22 +14,16 @@ from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.proto import config_pb2
 
 from components.evaluator import rows
+from components.evaluator.names import AUC, CALIBRATION, EXAMPLE_COUNT, LOG_LOSS
+from components.evaluator.scores import BUCKETS, auc, bucket_of, log_losses
 
-NAMES = ("example_count", "log_loss", "calibration", "auc")
-
-_BINS = 1000
-_EPSILON = 1e-7
+NAMES = (EXAMPLE_COUNT, LOG_LOSS, CALIBRATION, AUC)
 
 
 class ClickMetrics(metric_types.Metric):
     """Number of rows, log loss, calibration and AUC.
 
-    With label y in {0, 1} and score p of each row:
-
-    * `example_count`: the number of rows.
-    * `log_loss`: mean of -(y log p + (1 - y) log(1 - p)), p clipped to [1e-7, 1 - 1e-7] as Keras does.
-    * `calibration`: sum of p / sum of y; 1 is calibrated in the large.
-    * `auc`: area under the ROC curve of p rounded down to a multiple of 1/1000; a tie counts half.
+    `components.evaluator.tfma_results.metrics` has the definitions.
 
     Needs `MetricsSpec.query_key`, only for speed. Metrics that are not defined, such as the AUC without a click, are NaN.
     """
@@ -46,7 +40,7 @@ class _Display(NamedTuple):
     """The sums over one display, and the bin of each row's score by label."""
 
     sums: npt.NDArray[np.float64]  # (4,) rows, log loss, score, label
-    bins: npt.NDArray[np.int64]  # (rows,) label * _BINS + bin of the score
+    bins: npt.NDArray[np.int64]  # (rows,) label * BUCKETS + bucket of the score
 
 
 def _click_metrics(
@@ -78,10 +72,10 @@ class _SumRows(metric_types.Preprocessor):
 
 
 def _sum_rows(label: npt.NDArray[np.float64], score: npt.NDArray[np.float64]) -> _Display:
-    p = np.clip(score, _EPSILON, 1.0 - _EPSILON)
-    log_loss = -np.where(label > 0, np.log(p), np.log1p(-p))
-    bins = np.minimum(np.nan_to_num(np.clip(score, 0.0, 1.0)) * _BINS, _BINS - 1).astype(np.int64)
-    return _Display(np.array([len(label), log_loss.sum(), score.sum(), label.sum()]), (label > 0) * _BINS + bins)
+    return _Display(
+        np.array([len(label), log_losses(score, label > 0).sum(), score.sum(), label.sum()]),
+        (label > 0) * BUCKETS + bucket_of(score),
+    )
 
 
 class _Sums:
@@ -91,7 +85,7 @@ class _Sums:
 
     def __init__(self) -> None:
         self.sums = np.zeros(4)
-        self.histogram = np.zeros(2 * _BINS, np.int64)
+        self.histogram = np.zeros(2 * BUCKETS, np.int64)
 
 
 class _ClickMetricsFn(beam.CombineFn):
@@ -117,15 +111,9 @@ class _ClickMetricsFn(beam.CombineFn):
 
     def extract_output(self, accumulator: _Sums) -> dict[metric_types.MetricKey, float]:
         count, log_loss, score, label = (float(total) for total in accumulator.sums)
-        auc = float("nan") if np.isnan(score) else _auc(accumulator.histogram)
-        values = (count, _ratio(log_loss, count), _ratio(score, label), auc)
+        area = float("nan") if np.isnan(score) else auc(accumulator.histogram[:BUCKETS], accumulator.histogram[BUCKETS:])
+        values = (count, _ratio(log_loss, count), _ratio(score, label), area)
         return dict(zip(self._keys, values, strict=True))
-
-
-def _auc(histogram: npt.NDArray[np.int64]) -> float:
-    negative, positive = histogram[:_BINS].astype(np.float64), histogram[_BINS:].astype(np.float64)
-    below = np.cumsum(negative) - negative
-    return _ratio(float(np.sum(positive * (below + negative / 2))), float(positive.sum() * negative.sum()))
 
 
 def _ratio(numerator: float, denominator: float) -> float:

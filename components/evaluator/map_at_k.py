@@ -13,20 +13,12 @@ from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.proto import config_pb2
 
 from components.evaluator import rows
-from components.evaluator.average_precision import K, average_precision
+from components.evaluator.average_precision import average_precision
+from components.evaluator.names import displays_key, displays_without_click_key
+from components.evaluator.ranking import K
 from schemas.errors import InputDataError
 
 CONSTANT = "constant"
-
-
-def displays_key(name: str) -> str:
-    """Name of the metric that counts the displays over which the metric `name` is the mean."""
-    return f"{name}_displays"
-
-
-def displays_without_click_key(name: str) -> str:
-    """Name of the metric that counts the displays that the metric `name` left out because nothing was clicked."""
-    return f"{name}_displays_without_click"
 
 
 class MapAtK(metric_types.Metric):

@@ -1,12 +1,13 @@
 """Reads an Evaluator's `evaluation` artifact into plain dicts."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as writer
 
-from components.evaluator.eval_config import BASELINE
+from components.evaluator.names import BASELINE
 from schemas.errors import InputDataError
 
 SliceKey = tuple[tuple[str, str | int | float], ...]
@@ -16,6 +17,8 @@ Metrics = dict[str, float]
 
 OVERALL: SliceKey = ()
 
+_PROBLEM_FILE = "baseline.json"
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
@@ -24,10 +27,13 @@ class Evaluation:
     Attributes:
         candidate: Metrics of the model that was just trained.
         baseline: Metrics of the model it was compared with; None if there was none.
+        baseline_problem: Why the model that it should have been compared with could not be judged; None if it could, or there
+            is none. Whoever decides by an evaluation must not take such a model for one that is not there.
     """
 
     candidate: dict[SliceKey, Metrics]
     baseline: dict[SliceKey, Metrics] | None
+    baseline_problem: str | None = None
 
 
 def read_evaluation(directory: str | Path) -> Evaluation:
@@ -49,7 +55,14 @@ def read_evaluation(directory: str | Path) -> Evaluation:
                 models.setdefault(key, {})[entry.key.name] = value
     if OVERALL not in candidate:
         raise InputDataError(f"{directory}: holds no evaluation; is the eval split empty?")
-    return Evaluation(candidate, baseline or None)
+    problem = Path(directory) / _PROBLEM_FILE
+    return Evaluation(candidate, baseline or None, json.loads(problem.read_text())["problem"] if problem.exists() else None)
+
+
+def write_baseline_problem(directory: str | Path, problem: str) -> None:
+    """Notes in the folder of an `evaluation` artifact why the model to compare with cannot be judged."""
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    (Path(directory) / _PROBLEM_FILE).write_text(json.dumps({"problem": problem}) + "\n")
 
 
 def _slice_key(record: metrics_for_slice_pb2.MetricsForSlice) -> SliceKey:

@@ -4,6 +4,7 @@ from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
 
+from components.artifacts import AuditReport
 from components.gate.executor import Executor
 from schemas.config import GateConfig
 
@@ -16,12 +17,13 @@ class GateSpec(component_spec.ComponentSpec):
         "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "baseline_model": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
+        "audit": component_spec.ChannelParameter(type=AuditReport, optional=True),
     }
     OUTPUTS = {"blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing)}
 
 
 class Gate(base_component.BaseComponent):
-    """Blesses a model that earned it by MAP@12 (`components.gate.verdict`).
+    """Blesses a model that earned it (`components.gate.verdict`).
 
     Component `outputs` contains `blessing`, a `standard_artifacts.ModelBlessing` as TFX's Evaluator would write it, plus
     `verdict.json` with every check.
@@ -36,6 +38,7 @@ class Gate(base_component.BaseComponent):
         model: types.BaseChannel,
         gate: GateConfig,
         baseline_model: types.BaseChannel | None = None,
+        audit: types.BaseChannel | None = None,
         code: str = "",
     ):
         """Constructs a Gate.
@@ -45,6 +48,7 @@ class Gate(base_component.BaseComponent):
             model: The Trainer's `model`, the same that the Evaluator got.
             gate: The bounds.
             baseline_model: The latest blessed model, the same that the Evaluator got; may resolve to nothing.
+            audit: The LeakAudit's `audit`; without it the verdict says that features were not audited.
             code: Digest of the rule's code, so that a cached verdict is not one by an older rule.
         """
         super().__init__(
@@ -52,6 +56,7 @@ class Gate(base_component.BaseComponent):
                 evaluation=evaluation,
                 model=model,
                 baseline_model=baseline_model,
+                audit=audit,
                 gate=gate.model_dump_json(),
                 code=code,
                 blessing=types.Channel(type=standard_artifacts.ModelBlessing),

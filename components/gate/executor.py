@@ -1,4 +1,4 @@
-"""The Gate's executor: metrics in, verdict and blessing out."""
+"""The Gate's executor: evidence in, verdict and blessing out."""
 
 import logging
 from pathlib import Path
@@ -9,14 +9,15 @@ from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from components.evaluator.results import OVERALL, read_evaluation
+from components.gate.evidence import read_evidence
 from components.gate.verdict import decide
 from schemas.config import GateConfig
-from schemas.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 
 VERDICT_FILE = "verdict.json"
+REASONS_KEY = "reasons"
+"""Property of the blessing: the verdict's reasons, one a line."""
 
 
 class Executor(base_executor.BaseExecutor):
@@ -34,26 +35,25 @@ class Executor(base_executor.BaseExecutor):
         """Runs the gate.
 
         Args:
-            input_dict: `evaluation`, `model` and, unless there is no blessed model yet, `baseline_model`.
+            input_dict: `evaluation`, `model`; `baseline_model`, unless there is no blessed model yet; `audit`, unless the features
+                were not audited.
             output_dict: `blessing`; gets `verdict.json`, the marker file and the properties that TFX's Pusher and
-                LatestBlessedModelStrategy read.
+                LatestBlessedModelStrategy read, beside the reasons.
             exec_properties: `gate`, a `GateConfig` as JSON.
 
         Raises:
-            InputDataError: The evaluation is empty.
+            InputDataError: An input is empty or damaged, or does not belong to the others.
             ConfigError: There is a baseline model that the evaluation knows nothing of.
         """
-        evaluation = read_evaluation(artifact_utils.get_single_uri(input_dict["evaluation"]))
         model = artifact_utils.get_single_instance(input_dict["model"])
-        baselines = input_dict.get("baseline_model", [])
-        if baselines and evaluation.baseline is None:
-            raise ConfigError("Gate has a baseline_model, but the Evaluator had none; wire the same channel to both")
-
-        verdict = decide(
-            evaluation.candidate[OVERALL],
-            evaluation.baseline[OVERALL] if evaluation.baseline else None,
-            GateConfig.model_validate_json(exec_properties["gate"]),
+        baselines, audits = input_dict.get("baseline_model", []), input_dict.get("audit", [])
+        evidence = read_evidence(
+            artifact_utils.get_single_uri(input_dict["evaluation"]),
+            model.uri,
+            audits[0].uri if audits else None,
+            has_baseline=bool(baselines),
         )
+        verdict = decide(evidence, GateConfig.model_validate_json(exec_properties["gate"]))
         for reason in verdict.reasons:
             _log.info("%s: %s", "blessed" if verdict.blessed else "not blessed", reason)
 
@@ -65,6 +65,7 @@ class Executor(base_executor.BaseExecutor):
         blessing.set_int_custom_property(
             constants.ARTIFACT_PROPERTY_BLESSED_KEY, constants.BLESSED_VALUE if verdict.blessed else constants.NOT_BLESSED_VALUE
         )
+        blessing.set_string_custom_property(REASONS_KEY, "\n".join(verdict.reasons))
         blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri)
         blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
         for baseline in baselines:

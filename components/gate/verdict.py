@@ -1,36 +1,18 @@
-"""The rule by which a model may go out, as a pure function of two sets of metrics."""
+"""The rule by which a model may go out, as a pure function of what is known of it."""
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from components.evaluator.eval_config import MAP_AT_12, MAP_AT_12_POPULARITY
+import numpy as np
+
+from components.evaluator.displays import AP, AP_BLESSED
+from components.gate import checks
+from components.gate.checks import Check
+from components.gate.comparison import Comparison, Interval, SliceComparison, compare, compare_slices, estimate
+from components.gate.evidence import Evidence
 from schemas.config import GateConfig
-
-_DISPLAYS = f"{MAP_AT_12}_displays"
-_LOG_LOSS = "log_loss"
-_ROUNDING = 1e-12
-"""MAPs are sums of up to millions of float64; a bound that is met but for rounding is met."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One condition for a model to go out.
-
-    Attributes:
-        name: What is checked.
-        value: What was measured; may be NaN.
-        bound: What `value` must at least be.
-        passed: Whether it is.
-        sentence: All of that, for people.
-    """
-
-    name: str
-    value: float
-    bound: float
-    passed: bool
-    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +22,16 @@ class Verdict:
     Attributes:
         blessed: Whether the model may go out: every check passed.
         checks: Every check that was made, passed or not.
+        map_at_12: The model's MAP@12 with its bounds; None if no display has a click.
+        comparison: The model against the latest blessed one; None if there is none, or no display has a click.
+        slices: The same by slice, for the slices that were tested, the most doubtful first.
     """
 
     blessed: bool
     checks: tuple[Check, ...]
+    map_at_12: Interval | None
+    comparison: Comparison | None
+    slices: tuple[SliceComparison, ...]
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -52,62 +40,53 @@ class Verdict:
 
     def to_json(self) -> str:
         """Renders the verdict as strict JSON; what is not a finite number becomes null."""
-        checks = [{k: _finite_or_none(v) for k, v in asdict(check).items()} for check in self.checks]
-        return json.dumps({"blessed": self.blessed, "reasons": self.reasons, "checks": checks}, indent=2, allow_nan=False)
+        record = {"blessed": self.blessed, "reasons": self.reasons, **{k: v for k, v in asdict(self).items() if k != "blessed"}}
+        return json.dumps(_finite(record), indent=2, allow_nan=False)
 
 
-def decide(metrics: Mapping[str, float], blessed_metrics: Mapping[str, float] | None, gate: GateConfig) -> Verdict:
-    """Decides whether a model may go out.
+def decide(evidence: Evidence, gate: GateConfig) -> Verdict:
+    """Decides whether a model may go out: it may if every check of `components.gate.checks` passes.
 
-    Blessed is a model that was evaluated on at least one display with a click, whose scores are numbers, whose MAP@12 exceeds
-    that of the popularity ranking by at least `gate.min_gain_over_popularity`, and is at most `gate.max_loss_to_blessed` below
-    that of the latest blessed model on the same displays, if there is one. A metric that is missing or not a finite number fails
-    its check.
+    A model is compared with the latest blessed one, overall and by slice, if there is one that can be judged. A metric that is
+    missing or not a finite number fails its check.
 
     Args:
-        metrics: Overall metrics of the model, by name.
-        blessed_metrics: Overall metrics of the latest blessed model; None if there is none.
+        evidence: What is known of the model.
         gate: The bounds.
     """
-    checks = tuple(_checks(metrics, blessed_metrics, gate))
-    return Verdict(all(check.passed for check in checks), checks)
+    own = evidence.displays[AP].drop_null()
+    comparison: Comparison | None = None
+    tested: tuple[SliceComparison, ...] = ()
+    if evidence.blessed_metrics is not None and len(own):
+        rows = evidence.displays.filter(evidence.displays[AP].is_valid())
+        difference = rows[AP].to_numpy() - rows[AP_BLESSED].to_numpy()
+        comparison = compare(difference, gate)
+        tested = compare_slices(rows, np.asarray(difference), evidence.slices, gate)
+    made = tuple(_checks(evidence, comparison, tested, gate))
+    interval = estimate(own.to_numpy(), gate) if len(own) else None
+    return Verdict(all(check.passed for check in made), made, interval, comparison, tested)
 
 
-def _checks(metrics: Mapping[str, float], blessed_metrics: Mapping[str, float] | None, gate: GateConfig) -> Iterator[Check]:
-    displays = metrics.get(_DISPLAYS, 0.0)
-    sentence = f"MAP@12 is over {displays:,.0f} eval displays." if displays >= 1 else "No eval display has a click to judge by."
-    yield Check("eval_displays", displays, 1.0, displays >= 1, sentence)
-
-    # A NaN score only ranks last in MAP@12, but shows in the log loss.
-    finite = math.isfinite(metrics.get(_LOG_LOSS, 0.0))
-    sentence = "All scores are numbers." if finite else "The model gives scores that are not numbers."
-    yield Check("finite_scores", float(finite), 1.0, finite, sentence)
-
-    own = metrics.get(MAP_AT_12, math.nan)
-    popularity = metrics.get(MAP_AT_12_POPULARITY, math.nan)
-    yield _compare("gain_over_popularity", own, popularity, "popularity ranking", gate.min_gain_over_popularity)
-    if blessed_metrics is not None:
-        blessed = blessed_metrics.get(MAP_AT_12, math.nan)
-        yield _compare("gain_over_blessed", own, blessed, "blessed model", -gate.max_loss_to_blessed)
-
-
-def _compare(name: str, own: float, other: float, rival: str, bound: float) -> Check:
-    gain = own - other
-    if not math.isfinite(own):
-        return Check(name, gain, bound, False, "MAP@12 of the model is not a number.")
-    if not math.isfinite(other):
-        return Check(name, gain, bound, False, f"MAP@12 of the {rival} is not a number.")
-    relation = f"{abs(gain):.6f} {'above' if gain >= 0 else 'below'} the {rival}'s {other:.6f}"
-    return Check(name, gain, bound, gain >= bound - _ROUNDING, f"MAP@12 {own:.6f} is {relation}; {_demand(bound)}.")
+def _checks(
+    evidence: Evidence, comparison: Comparison | None, tested: tuple[SliceComparison, ...], gate: GateConfig
+) -> Iterator[Check]:
+    metrics, blessed = evidence.metrics, evidence.blessed_metrics
+    yield checks.eval_displays(metrics)
+    yield checks.finite_scores(metrics)
+    yield checks.gain_over_popularity(metrics, gate)
+    if evidence.blessed_problem is not None:
+        yield checks.blessed_model(evidence.blessed_problem, gate)
+    if blessed is not None:
+        yield checks.loss_to_blessed(metrics, blessed, comparison, gate)
+        yield checks.slices(tested, gate)
+    yield checks.calibration(metrics, gate)
+    yield checks.audit(evidence.audit)
+    yield checks.replay_skew(evidence.replay_skew, gate)
 
 
-def _demand(bound: float) -> str:
-    if bound > 0:
-        return f"it must be at least {bound:g} above"
-    if bound < 0:
-        return f"it may be at most {-bound:g} below"
-    return "it must not be below"
-
-
-def _finite_or_none(value: object) -> object:
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

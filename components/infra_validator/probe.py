@@ -5,6 +5,7 @@ anew after each step, so that it says how far a process came that crashed.
 """
 
 import base64
+import contextlib
 import json
 import os
 import sys
@@ -130,7 +131,8 @@ def main(work_dir: Path) -> None:
     """Runs all steps; `found.json` is replaced as a whole after each."""
     interrupts.die_with_parent()
     # Where memory runs out, the system shall take this process and not the run.
-    Path("/proc/self/oom_score_adj").write_text("1000")
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
     request = json.loads((work_dir / REQUEST).read_text())
     displays = [[base64.b64decode(example) for example in display] for display in request["displays"]]
     found: dict[str, Any] = {}

@@ -5,8 +5,9 @@ base/.tmp-*            what is under way, or what a killed one left; Serving loo
 base/1718000000/       a version: a SavedModel, and assets.extra/push.json about it (`components.pusher.manifest`)
 base/CURRENT           the number of the version in service, written last
 
-Serving takes the highest number, so this is always the version in service; CURRENT says the same to whoever reads a file. The two
-differ only after a kill between the last two renames, until the next push or rollback.
+Serving takes the highest number, so this is the version in service; CURRENT says the same to whoever reads a file. The two differ
+only after a kill between the last two renames, until the next push or rollback, and where somebody removed the model of the newest
+version: CURRENT passes that over, which Serving does not, and the next push makes a newer one.
 """
 
 import os
@@ -67,7 +68,7 @@ def push(source: str | Path, base: str | Path, *, only_new: bool = False) -> Ver
         raise InputDataError(f"{source}: not a SavedModel, has no saved_model.pb")
     with locked(base, make=True):
         _finish(base)
-        digest, newest = content_digest(source), _newest(base)
+        digest, newest = content_digest(source), max(versions(base), default=0)
         if newest and content_digest(path_of(base, newest)) == digest:
             return Version(newest, path_of(base, newest), digest, reused=True)
         if digest in (withdrawn := _withdrawn(base)):
@@ -102,8 +103,8 @@ def rollback(base: str | Path, to: int | None = None) -> Version:
         raise ConfigError(f"{base}: there is no version to go back to")
     with locked(base, make=False):
         finished = _finish(base)
-        now = _newest(base)
-        newest = Version(now, path_of(base, now), content_digest(path_of(base, now)), reused=True)
+        path = path_of(base, max(versions(base)))
+        newest = Version(int(path.name), path, content_digest(path), reused=True)
         manifest = read_manifest(newest.path)
         if to is None and finished and manifest and manifest.restores is not None:
             return newest  # what a killed rollback had all but done
@@ -137,12 +138,12 @@ def current(base: str | Path) -> Path | None:
 
 
 def _named(base: Path) -> int:
-    """The version that CURRENT names; 0 if it names none that is there."""
+    """The version that CURRENT names; 0 if it names none that is there with a model in it."""
     try:
         number = int((base / CURRENT).read_text())
     except (OSError, ValueError):
         return 0
-    return number if number in versions(base) else 0
+    return number if (path_of(base, number) / "saved_model.pb").is_file() else 0
 
 
 def _newest(base: Path) -> int:

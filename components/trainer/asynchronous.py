@@ -44,7 +44,7 @@ def make_asynchronous_step(
     """
     if strategy.num_replicas_in_sync != 1:
         raise ConfigError(f"parameter_server: a worker has one device. Received: {strategy.num_replicas_in_sync}")
-    coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
+    coordinator = _Coordinator(strategy)
     replica_step = make_replica_step(parts, layout, full_rows=full_rows / workers, seed=seed, clip_norm=clip_norm)
 
     @tf.function(reduce_retracing=True, autograph=False)
@@ -59,6 +59,17 @@ def make_asynchronous_step(
         return tf.reduce_sum(losses * rows) / tf.reduce_sum(rows), tf.reduce_sum(rows)
 
     return run
+
+
+class _Coordinator(tf.distribute.coordinator.ClusterCoordinator):
+    """TensorFlow's, but for its destructor.
+
+    That one waits for a lock which TensorFlow's own thread holds for as long as a lost worker is not back: a chief that is done
+    would never end. All of its threads are daemons, and end with the process.
+    """
+
+    def __del__(self) -> None:
+        """Does nothing."""
 
 
 def _rows(batch: Batch) -> int:

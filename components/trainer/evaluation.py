@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from components.evaluator.average_precision import average_precisions
-from components.evaluator.ndcg import normalized_dcgs
+from components.evaluator import ranking
+from components.evaluator.scores import auc
 
 AUC_BINS = 10_000
 """Probabilities closer than 1 / AUC_BINS may count as equal in the AUC; everything else is exact."""
@@ -19,7 +19,7 @@ class EvalMetrics:
     """Metrics of the eval split.
 
     Attributes:
-        map_at_12: Mean average precision at 12 over displays with a click, ties as in `components.evaluator.average_precision`.
+        map_at_12: Mean average precision at 12 over displays with a click, ties as in `components.evaluator.ranking`.
         ndcg_at_12: Mean NDCG at 12 over the same displays.
         log_loss: Mean cross entropy, nats a row.
         auc: Over all rows; NaN without both classes.
@@ -55,9 +55,9 @@ class EvalTotals:
         probability = 1.0 / (1.0 + np.exp(-np.clip(logits, -700, 700)))
         with np.errstate(invalid="ignore"):  # of a NaN; the caller looks at the sum
             entropy = np.logaddexp(0.0, np.where(clicked, -logits, logits))
-        _, precision = average_precisions(displays, logits, labels)
+        ranked = ranking.rank(ranking.group(displays, labels), logits)
+        precision, gain = ranking.average_precisions(ranked), ranking.normalized_dcgs(ranked)
         judged = ~np.isnan(precision)
-        gain = normalized_dcgs(displays, logits, labels)
         self._sums += [
             len(logits),
             entropy.sum(),
@@ -103,18 +103,6 @@ def evaluate(
         for logits, labels, displays in parts:
             totals.add(logits, labels, displays)
     return totals.metrics(add_up(totals.as_vector()))
-
-
-def auc(negatives: npt.NDArray, positives: npt.NDArray) -> float:
-    """The probability that a positive scores higher than a negative, half of it for a tie; NaN without one of either.
-
-    Args:
-        negatives: Negatives by bin of the score, ascending, (bins,).
-        positives: Positives, likewise.
-    """
-    below = np.cumsum(negatives) - negatives
-    pairs = negatives.sum() * positives.sum()
-    return float((positives * (below + negatives / 2)).sum() / pairs) if pairs else math.nan
 
 
 def _ratio(total: float, count: float) -> float:

@@ -25,7 +25,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components.prebatch.manifest import Manifest, read_manifest
-from components.prebatch.record_file import Place, check_size, places, read_record
+from components.prebatch.record_file import Place, check_size, places, read_record, read_records
 from components.trainer.buffers import Buffers, as_tensor
 from schemas.errors import ConfigError
 from schemas.records import LABEL, Block, Record, RecordLayout
@@ -64,6 +64,10 @@ class Records:
     def rows_of_shards(self) -> tuple[int, ...]:
         """Rows of each shard."""
         return tuple(sum(sum(file.rows) for file in self.manifest.of_shard(s)) for s in range(self.manifest.shards))
+
+    def read(self) -> Iterator[Record]:
+        """Reads all records, in the order of the files; see `read_record`."""
+        return chain.from_iterable(read_records(self.folder, file, self.layout) for file in self.manifest.files)
 
     def places(self, shard: int) -> list[Place]:
         """Where the records of a shard are."""

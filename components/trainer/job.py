@@ -5,7 +5,9 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 from pydantic import BaseModel, ConfigDict
@@ -20,7 +22,7 @@ from components.trainer.losses.mix import LossMix, needs_displays
 from components.trainer.model import build_model
 from components.trainer.optimizers import make_optimizer
 from components.trainer.scorers.contract import Scorer
-from components.trainer.training import Parts, make_evaluate, make_train_step, sum_over_replicas
+from components.trainer.training import Parts, make_evaluate, make_sum_over_workers, make_train_step
 from components.trainer.warm_start import warm_start
 from schemas import features
 from schemas.config import LATEST_BLESSED, EncodingConfig, ModelConfig, TrainerConfig
@@ -86,18 +88,16 @@ class Job(BaseModel):
         # Replicas that step together train the same at any number of them; workers of parameter servers do not.
         operational = _OPERATIONAL if self.trainer.is_asynchronous else (*_OPERATIONAL, "strategy", "workers")
         trained = self.trainer.model_dump(mode="json", exclude=set(operational))
-        data = [records.manifest.model_dump() for records in self.open()]
+        data = [records.manifest.model_dump() for records in self.records]
         sections = [section.model_dump(mode="json") for section in (self.encoding, self.model)]
         parts = [data, sections, trained, self.base_model, self.code]
         return f"{self.checkpoints}/{hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]}"
 
-    def open(self) -> tuple[Records, Records]:
-        """Opens both splits; see `open_records`."""
-        train, evaluation = (open_records(split, folder, self.layout()) for split, folder in self._splits())
-        return train, evaluation
-
-    def _splits(self) -> tuple[tuple[str, str], ...]:
-        return (("train", self.train_dir), ("eval", self.eval_dir))
+    @cached_property
+    def records(self) -> tuple[Records, Records]:
+        """Both splits, opened; see `open_records`."""
+        layout = self.layout()
+        return open_records("train", self.train_dir, layout), open_records("eval", self.eval_dir, layout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def execute(
         TransientError: It was asked to stop, and has saved.
         ClickrankError: The loss is not finite, or no checkpoint can be read.
     """
-    train, evaluation = job.open()
+    train, evaluation = job.records
     try:
         return _execute(job, strategy, train, evaluation, worker, workers, stop_requested)
     except tf.errors.OpError as error:
@@ -164,10 +164,11 @@ def _execute(
     train_readers = readers(train, replicas, each, by_display=needs_displays(config.losses), shuffle=True)
     eval_readers = readers(evaluation, *((1, 1) if asynchronous else (replicas, each)), by_display=True)
     steps, updates = train_readers[0].steps_per_epoch, replicas if asynchronous else 1
+    total_steps = config.total_steps(steps)
     with strategy.scope():
         model = build_model(job.inputs(), job.model, config.seed, compute_dtype=config.precision, jit_compile=config.jit_compile)
         losses = LossMix(config.losses, config.loss_weights)
-        wide, deep = (make_optimizer(c, steps, updates) for c in (config.wide_optimizer, config.deep_optimizer))
+        wide, deep = (make_optimizer(c, steps, total_steps, updates) for c in (config.wide_optimizer, config.deep_optimizer))
         parts = Parts(model, wide, deep, losses, float16=config.precision == "float16")
         progress = Progress()
         folder = job.checkpoint_dir()
@@ -191,7 +192,7 @@ def _execute(
         )
     else:
         train_step = make_train_step(parts, strategy, layout, full_rows=full_rows, seed=seed, clip_norm=clip_norm)
-        _check_agreement(strategy, progress.step)
+        _check_agreement(make_sum_over_workers(strategy, each), progress.step, workers)
     evaluate = make_evaluate(model, tf.distribute.get_strategy() if asynchronous else strategy, layout, eval_readers)
     history = History(job.run_dir, progress.history) if worker == 0 else None
     try:
@@ -227,16 +228,10 @@ def _rate(optimizer: tf_keras.optimizers.Optimizer) -> float:
     return float(tf.convert_to_tensor(optimizer.learning_rate))  # a schedule's value, or a variable of the strategy
 
 
-def _check_agreement(strategy: tf.distribute.Strategy, step: int) -> None:
+def _check_agreement(add_up: Callable[[np.ndarray], np.ndarray], step: int, workers: int) -> None:
     """Makes sure that all workers go on from the same step: they may see a shared folder at different moments."""
-
-    @tf.function(autograph=False)
-    def spread() -> tf.Tensor:
-        value = tf.constant([step, step * step], tf.float64)
-        return strategy.run(sum_over_replicas, args=(value,))
-
-    total, squares = strategy.experimental_local_results(spread())[0].numpy().tolist()
-    if squares * strategy.num_replicas_in_sync != total * total:
+    total, squares = add_up(np.array([step, step * step], np.float64)).tolist()
+    if squares * workers - total * total > 0.5:  # at least workers - 1 where one differs
         raise TransientError(f"the workers found different checkpoints; this one that of step {step}; run again")
 
 

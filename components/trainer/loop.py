@@ -109,8 +109,7 @@ class Loop:
     @property
     def total_steps(self) -> int:
         """Steps of the whole training, unless it stops early."""
-        by_epochs = self.config.num_epochs * self.readers[0].steps_per_epoch
-        return by_epochs if self.config.num_steps is None else self.config.num_steps
+        return self.config.total_steps(self.readers[0].steps_per_epoch)
 
 
 def fit(loop: Loop) -> Progress:

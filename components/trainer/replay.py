@@ -1,12 +1,11 @@
 """Whether the exported model scores raw Examples as the trained one scores what Transform and Prebatch made of them."""
 
+import json
 import posixpath
-from itertools import chain
 
 import numpy as np
 import tensorflow as tf
 
-from components.prebatch.record_file import read_records
 from components.prebatch.replay import REPLAY_FILE, REPLAY_FOLDER
 from components.trainer.input import Records, unpack
 from components.trainer.scorers.contract import Scorer
@@ -18,7 +17,8 @@ TOLERANCE = 1e-5
 
 
 def check_replay(model: Scorer, serving_model_dir: str, evaluation: Records) -> None:
-    """Scores the replay Examples in both ways.
+    """Scores the replay Examples in both ways, and writes `serving.REPLAY_REPORT` beside the export: JSON with `skew`, the largest
+    difference of two probabilities, and `displays`, how many were scored.
 
     Args:
         model: The trained model.
@@ -42,6 +42,9 @@ def check_replay(model: Scorer, serving_model_dir: str, evaluation: Records) -> 
             f"training-serving skew: the exported model's scores of display {where} differ by {worst:g} from the trained "
             f"model's, more than {TOLERANCE:g}; nothing was exported"
         )
+    # Not inside the SavedModel: what is pushed is the model alone.
+    with tf.io.gfile.GFile(posixpath.join(posixpath.dirname(serving_model_dir.rstrip("/")), serving.REPLAY_REPORT), "w") as file:
+        file.write(json.dumps({"skew": worst, "displays": len(served)}) + "\n")
 
 
 def _served(serving_model_dir: str, evaluation: Records) -> dict[int, np.ndarray]:
@@ -54,8 +57,7 @@ def _served(serving_model_dir: str, evaluation: Records) -> dict[int, np.ndarray
 
 def _trained(model: Scorer, evaluation: Records, displays: set[int]) -> dict[int, np.ndarray]:
     found: dict[int, np.ndarray] = {}
-    files = evaluation.manifest.files
-    for record in chain.from_iterable(read_records(evaluation.folder, file, evaluation.layout) for file in files):
+    for record in evaluation.read():
         inputs, _ = unpack({dtype: tf.constant(block) for dtype, block in record.blocks.items()}, evaluation.layout)
         scores = tf.sigmoid(model(inputs, training=False)).numpy()
         found |= _by_display(np.repeat(record.display_ids, record.sizes), scores)

@@ -124,7 +124,7 @@ def _export_all(job: "Job", trained: "Trained", fn_args: "FnArgs", how_made: Fea
         load_weights(model, weights)
         export(model, transform_output, folder, how_made)
         logger.info("exported %s to %s", weights, folder)
-    _, evaluation = job.open()
+    _, evaluation = job.records
     check_replay(model, fn_args.serving_model_dir, evaluation)
 
 

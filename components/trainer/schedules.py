@@ -41,10 +41,11 @@ class Schedule(tf_keras.optimizers.schedules.LearningRateSchedule):
         return tf.cast(rate, tf.float32)
 
 
-def make_schedule(config: OptimizerConfig, steps_per_epoch: int, updates_per_step: int = 1) -> float | Schedule:
+def make_schedule(config: OptimizerConfig, steps_per_epoch: int, total_steps: int, updates_per_step: int = 1) -> float | Schedule:
     """Returns the learning rate: a number if it never changes.
 
-    With s steps since the warm-up, d decay steps, peak rate p and lowest rate m:
+    With s steps since the warm-up, d decay steps (of cosine and polynomial all that are left, unless given), peak rate p and
+    lowest rate m:
 
     * constant: p.
     * exponential: max(m, p * decay_rate ^ (s / d)); with `staircase`, s / d is rounded down.
@@ -57,13 +58,15 @@ def make_schedule(config: OptimizerConfig, steps_per_epoch: int, updates_per_ste
     Args:
         config: The optimizer's keys.
         steps_per_epoch: Turns epochs into steps, rounded to the nearest; a decay or warm-up has at least one.
+        total_steps: Of the whole training, unless it stops early.
         updates_per_step: What a step comes to.
     """
     schedule, peak = config.schedule, config.learning_rate
     warmup = _steps(schedule.warmup_steps, schedule.warmup_epochs, steps_per_epoch)
     if schedule.kind == "constant" and not warmup:
         return peak
-    return Schedule(peak, warmup, _decay(schedule, peak, steps_per_epoch), updates_per_step)
+    span = _steps(schedule.decay_steps, schedule.decay_epochs, steps_per_epoch) or max(1, total_steps - warmup)
+    return Schedule(peak, warmup, _decay(schedule, peak, float(span), steps_per_epoch), updates_per_step)
 
 
 def _steps(steps: int | None, epochs: float | None, steps_per_epoch: int) -> int:
@@ -73,9 +76,8 @@ def _steps(steps: int | None, epochs: float | None, steps_per_epoch: int) -> int
     return steps or 0
 
 
-def _decay(schedule: ScheduleConfig, peak: float, steps_per_epoch: int) -> Decay:
+def _decay(schedule: ScheduleConfig, peak: float, span: float, steps_per_epoch: int) -> Decay:
     low = schedule.min_learning_rate or 0.0
-    span = float(_steps(schedule.decay_steps, schedule.decay_epochs, steps_per_epoch))
     match schedule.kind:
         case "constant":
             return lambda s: tf.constant(peak, tf.float64)

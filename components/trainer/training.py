@@ -162,20 +162,31 @@ def make_evaluate(model: Scorer, strategy: tf.distribute.Strategy, layout: Recor
     def score(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         return strategy.run(replica_score, args=(batch,))
 
-    @tf.function(autograph=False)
-    def add_up(vector: tf.Tensor) -> tf.Tensor:
-        return strategy.run(sum_over_replicas, args=(vector,))
+    add_up = make_sum_over_workers(strategy, len(readers))
 
     def scored() -> Iterator[list[tuple[npt.NDArray, npt.NDArray, npt.NDArray]]]:
         for batches in zip(*(reader.epoch() for reader in readers), strict=True):
             logits, labels = (strategy.experimental_local_results(x) for x in score(_per_replica(strategy, batches)))
             yield [(x.numpy(), y.numpy(), b.display.numpy()) for x, y, b in zip(logits, labels, batches, strict=True)]
 
-    def add_up_workers(vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        # Every local replica adds the same vector.
-        return _first(strategy, add_up(tf.constant(vector / len(readers)))).numpy()
+    return lambda: evaluate(scored(), add_up)
 
-    return lambda: evaluate(scored(), add_up_workers)
+
+def make_sum_over_workers(
+    strategy: tf.distribute.Strategy, local_replicas: int
+) -> Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]:
+    """Returns the function that adds up the vectors of all workers; to be called by all of them, outside of replica context.
+
+    Args:
+        strategy: The strategy.
+        local_replicas: Replicas of this process, each of which adds its share of the vector.
+    """
+
+    @tf.function(autograph=False)
+    def add_up(share: tf.Tensor) -> tf.Tensor:
+        return strategy.run(sum_over_replicas, args=(share,))
+
+    return lambda vector: _first(strategy, add_up(tf.constant(vector / local_replicas))).numpy()
 
 
 def sum_over_replicas(x: tf.Tensor) -> tf.Tensor:

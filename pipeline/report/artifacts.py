@@ -76,7 +76,7 @@ class RunArtifacts:
             raise NotThereError(f"The run has no {output}: {node} did not come to its end.")
         path = locate(artifact.uri, self._paths.root)
         if not path.exists():
-            raise NotThereError(f"The {output} of {node} is gone: {relative(artifact.uri, self._paths.root)}")
+            raise NotThereError(f"{relative(artifact.uri, self._paths.root)} is gone, the {output} of {node}.")
         return path
 
     def property_of(self, node: str, name: str) -> str:
@@ -85,13 +85,17 @@ class RunArtifacts:
         return execution.custom_properties[name].string_value if execution and name in execution.custom_properties else ""
 
     @cached_property
-    def blessed_before(self) -> "RunArtifacts | None":
-        """The run whose model was the latest blessed one when this run was judged, or began if it was not judged."""
+    def blessed_id(self) -> int | None:
+        """Id of the model that was the latest blessed one when this run was judged, or began if it was not judged."""
         own = self.outputs.get("Gate", {}).get("blessing")
-        model = _number(own, BASELINE_ID) if own is not None else self._latest_blessed()
-        if not model:
+        return (_number(own, BASELINE_ID) if own is not None else self._latest_blessed()) or None
+
+    @cached_property
+    def blessed_before(self) -> "RunArtifacts | None":
+        """The run that made that model."""
+        if self.blessed_id is None:
             return None
-        makers = sorted(self._store.get_events_by_artifact_ids([model]), key=lambda event: event.execution_id)
+        makers = sorted(self._store.get_events_by_artifact_ids([self.blessed_id]), key=lambda event: event.execution_id)
         for event in makers:
             for context in self._store.get_contexts_by_execution(event.execution_id):
                 if event.type == _OUTPUT and self._store.get_context_types_by_id([context.type_id])[0].name == _RUN:
@@ -146,15 +150,12 @@ class RunArtifacts:
 
 
 def locate(uri: str, root: Path) -> Path:
-    """Returns where an artifact is: at `uri`, or at the same place below `root` if that was moved.
+    """Returns where an artifact is: below `root`, also if that was moved or copied since; at `uri` if it never was below a root.
 
     The layout is TFX's, ROOT/artifacts/NODE/OUTPUT/EXECUTION.
     """
-    path = Path(uri)
-    below = _below_artifacts(path)
-    if path.exists() or below is None:
-        return path
-    return root / below
+    below = _below_artifacts(Path(uri))
+    return Path(uri) if below is None else root / below
 
 
 def relative(uri: str, root: Path) -> str:

@@ -95,6 +95,10 @@ class Chain:
     kind: str = "chain"
 
 
+Block = Table | Figure | Row | Note | Chain
+Blocks = list[Block]
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """A part of the page; `absent` says why it has no blocks."""
@@ -102,7 +106,7 @@ class Section:
     key: str
     title: str
     lead: str
-    blocks: tuple[Table | Figure | Row | Note | Chain, ...] = ()
+    blocks: tuple[Block, ...] = ()
     absent: str = ""
 
 

@@ -72,7 +72,7 @@ def rankings(rows: Sequence[Ranking]) -> Chart:
 def forest(rows: Sequence[Slice], reference: str) -> Chart:
     """The difference of MAP@12 to the reference of each slice, with its interval; significantly worse ones are triangles."""
     values = [
-        {"name": row.name, **_estimate(row.difference), "worse": row.is_worse, "displays": row.displays}
+        {"name": row.label, **_estimate(row.difference), "worse": row.is_worse, "displays": row.displays}
         for row in rows
         if row.difference is not None
     ]
@@ -127,13 +127,14 @@ def calibration(buckets: Sequence[Bucket]) -> Chart:
     top = max([b.predicted for b in buckets] + [b.clicked.upper or b.clicked.value for b in buckets])
     scale = alt.Scale(domain=[0, top * 1.04], nice=True)
     x = alt.X("predicted:Q", title="mean score", scale=scale)
+    y = alt.Y("value:Q", title="share clicked", scale=scale)
     ends = _data([{"predicted": 0, "value": 0}, {"predicted": top, "value": top}])
     base = alt.Chart(_data(values)).encode(x=x)
     return alt.layer(
-        alt.Chart(ends).mark_line(strokeDash=[4, 4], color=QUIET, strokeWidth=1.5).encode(x=x, y=alt.Y("value:Q", title=None)),
+        alt.Chart(ends).mark_line(strokeDash=[4, 4], color=QUIET, strokeWidth=1.5).encode(x=x, y=y),
         base.mark_rule(color=ACCENT).encode(y=alt.Y("lower:Q", title="share clicked", scale=scale), y2="upper:Q"),
         base.mark_point(filled=True, size=70, opacity=1, color=ACCENT).encode(
-            y=alt.Y("value:Q", title="share clicked", scale=scale),
+            y=y,
             tooltip=_tooltip("predicted:Q", "value:Q", "lower:Q", "upper:Q", "rows:Q"),
         ),
     ).properties(width="container", height=320)

@@ -26,6 +26,10 @@ class Estimate:
     upper: float | None = None
 
 
+RANDOM, POPULARITY, BEST_FEATURE = "random", "popularity", "best single feature"
+BLESSED, CANDIDATE, BEST_POSSIBLE = "blessed model", "this model", "best possible"
+"""What rankings are called."""
+
 RunState = Literal["finished", "failed", "unfinished"]
 
 
@@ -44,6 +48,7 @@ class Run:
         blessed_run: Id of the run whose model was the latest blessed one when this run was judged; None if there was none.
         version: The pushed version, None if nothing was pushed.
         version_path: Where it is, relative to the root if it is below.
+        not_pushed: Why nothing was, if the push itself refused.
     """
 
     run_id: str
@@ -56,6 +61,7 @@ class Run:
     blessed_run: str | None = None
     version: int | None = None
     version_path: str = ""
+    not_pushed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +77,11 @@ class Check:
 class Comparison:
     """The paired comparison with the latest blessed model, on the same displays.
 
+    Its bounds are the gate's, not those of a 95 % interval.
+
     Attributes:
-        difference: Of MAP@12, with its interval at `confidence`.
-        confidence: Of the interval, 0 to 1.
+        difference: Of MAP@12, with its bounds at `confidence`.
+        confidence: With which each bound holds by itself, 0 to 1.
         detectable: The smallest difference that this eval set can detect.
         displays: Compared.
         resamples: Of the bootstrap.
@@ -98,23 +106,26 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Infra:
-    """What the infra check found."""
+    """What the infra check found; milliseconds to score one display, None if the model was not asked."""
 
     passed: bool
     checks: tuple[Check, ...]
     p50_ms: float | None = None
     p99_ms: float | None = None
-    size_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """MAP@12 of one way to rank the eval displays; `is_candidate` is the model of this run."""
+    """MAP@12 of one way to rank the eval displays."""
 
     name: str
     about: str
     map_at_12: Estimate
-    is_candidate: bool = False
+
+    @property
+    def is_candidate(self) -> bool:
+        """Whether it is the model of this run."""
+        return self.name == CANDIDATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +151,10 @@ class Evaluation:
     displays: int
     rankings: tuple[Ranking, ...]
     metrics: tuple[Metric, ...]
+
+    def map_of(self, name: str) -> Estimate | None:
+        """MAP@12 of the ranking of that name, None if it is not there."""
+        return next((ranking.map_at_12 for ranking in self.rankings if ranking.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,13 +188,19 @@ class Slice:
         """Column and value."""
         return f"{self.column} = {self.value}" + (f" ({self.meaning})" if self.meaning else "")
 
+    @property
+    def label(self) -> str:
+        """The same for a plot, which may cut its end off."""
+        return f"{self.meaning or self.value} · {self.column}"
+
 
 @dataclass(frozen=True, slots=True)
 class Slices:
-    """All slices, and what their differences are to."""
+    """All slices, what their differences are to, and what each column is."""
 
     reference: str
     rows: tuple[Slice, ...]
+    columns: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,11 +334,13 @@ class Lineage:
         fingerprint: Digest of the raw tables.
         chain: The artifacts that lead to the version, in order.
         others: All others of the run.
+        blessed_id: Of the latest blessed model, which the evaluation is made of, too; None if there was none.
     """
 
     fingerprint: str
     chain: tuple[Artifact, ...]
     others: tuple[Artifact, ...]
+    blessed_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

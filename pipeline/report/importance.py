@@ -18,8 +18,8 @@ from components.trainer.warm_start import warm_start
 from pipeline.paths import RootPaths
 from pipeline.report import content
 from pipeline.report.artifacts import NotThereError, RunArtifacts
-from pipeline.report.evaluation import mean_estimate
-from pipeline.report.gather import report_config
+from pipeline.report.estimates import mean_estimate
+from pipeline.report.sources import report_config
 from pipeline.siblings import write_whole
 from schemas import progress
 from schemas.config import EncodingConfig, ModelConfig, TrainerConfig
@@ -91,9 +91,7 @@ def _measure(model_dir: Path, records_dir: Path, config: Mapping[str, Any], disp
         found.append(content.Group(group.name, group.features, estimate))
         progress.report(STAGE, done, len(groups))
     found.sort(key=lambda group: -group.drop.value)
-    return content.Importance(
-        tuple(found), len(sample.sizes), sum(f.displays for f in records.manifest.files), repeats, _map(sample, score)
-    )
+    return content.Importance(tuple(found), len(sample.sizes), records.manifest.displays, repeats, _map(sample, score))
 
 
 def _map(sample: Sample, score: Score) -> float:
@@ -109,8 +107,7 @@ def read_sample(records: Records, displays: int) -> Sample:
     Records hold displays in the order of a hash, so the first ones are a sample that does not depend on what is in them.
     """
     parts, left = [], displays
-    for serialized in tf.data.TFRecordDataset(records.paths(records.manifest.files)).as_numpy_iterator():
-        record = records.layout.decode(serialized)
+    for record in records.read():
         sizes = record.sizes[:left].astype(np.int64)
         rows = int(sizes.sum())
         parts.append(({name: values[:rows] for name, values in record.columns.items()}, sizes))

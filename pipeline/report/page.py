@@ -5,14 +5,16 @@ The page's content security policy forbids every request, and every script but t
 
 import base64
 import hashlib
+import re
 from functools import cache
 from importlib import resources
 
 import jinja2
+from markupsafe import Markup, escape
 
-from pipeline.report import charts
+from pipeline.report import charts, content
 from pipeline.report.blocks import Fact, Figure, Row, count, duration, interval, moment, number, signed
-from pipeline.report.content import Absent, Evaluation, Report
+from pipeline.report.content import Absent, Estimate, Report
 from pipeline.report.sections import sections
 
 
@@ -42,57 +44,60 @@ def _figures(block: object) -> tuple[Figure, ...]:
 
 
 def _headline(report: Report) -> tuple[str, str]:
-    """The verdict in two words, and what kind of verdict it is."""
+    """The verdict in a few words, and what kind of verdict it is."""
     if report.run.state == "failed":
         return "Failed", "bad"
     if report.run.state == "unfinished":
         return "Not finished", "open"
     if isinstance(report.verdict, Absent):
         return "No verdict", "open"
-    return ("Blessed", "good") if report.verdict.blessed else ("Not blessed", "bad")
+    if not report.verdict.blessed:
+        return "Not blessed", "bad"
+    return ("Blessed, but not pushed", "open") if _why_not_pushed(report) else ("Blessed", "good")
+
+
+def _why_not_pushed(report: Report) -> tuple[str, ...]:
+    """Why a blessed model stayed where it is; nothing if it did not, or the run did not get so far."""
+    infra = () if isinstance(report.infra, Absent) else report.infra.checks
+    refused = tuple(f"Infra check, {check.name}: {check.sentence}" for check in infra if not check.passed)
+    return (*refused, report.run.not_pushed) if report.run.not_pushed else refused
 
 
 def _reasons(report: Report) -> tuple[str, ...]:
     if report.run.note:
         return (report.run.note,)
-    return (report.verdict.why,) if isinstance(report.verdict, Absent) else report.verdict.reasons
+    if isinstance(report.verdict, Absent):
+        return (report.verdict.why,)
+    return (*(_why_not_pushed(report) if report.verdict.blessed else ()), *report.verdict.reasons)
 
 
 def _tiles(report: Report) -> tuple[Fact, ...]:
     """The figures that matter most."""
     found = report.evaluation
-    if isinstance(found, Absent):
-        return ()
-    own = next((r.map_at_12 for r in found.rankings if r.is_candidate), None)
-    if own is None:
+    own = None if isinstance(found, Absent) else found.map_of(content.CANDIDATE)
+    if isinstance(found, Absent) or own is None:
         return ()
     tiles = [Fact("MAP@12", number(own.value), f"95 %: {interval(own)}" if own.lower is not None else "")]
-    tiles += [
-        Fact(f"against {name}", signed(value), note)
-        for name, value, note in ((n, *_difference(report, found, n, own.value)) for n in ("popularity", "blessed model"))
-        if value is not None
-    ]
-    best, random = _value(found, "best possible"), _value(found, "random")
-    if best is not None and random is not None and best > random:
-        tiles.append(
-            Fact("of what is possible", f"{(own.value - random) / (best - random):.0%}", "from random to the best possible")
-        )
+    rivals = ((name, found.map_of(name)) for name in (content.POPULARITY, content.BLESSED))
+    tiles += [_against(report, name, own, rival) for name, rival in rivals if rival]
+    best, random = found.map_of(content.BEST_POSSIBLE), found.map_of(content.RANDOM)
+    if best and random and best.value > random.value:
+        way = (own.value - random.value) / (best.value - random.value)
+        tiles.append(Fact("of what is possible", f"{way:.0%}", "from random to the best possible"))
     tiles.append(Fact("eval displays", count(found.displays)))
+    if not isinstance(report.infra, Absent) and report.infra.p50_ms is not None:
+        tiles.append(
+            Fact("to score a display", f"{number(report.infra.p50_ms, 1)} ms", f"99th percentile {number(report.infra.p99_ms, 1)}")
+        )
     return tuple(tiles)
 
 
-def _difference(report: Report, found: Evaluation, name: str, own: float) -> tuple[float | None, str]:
-    value = _value(found, name)
-    if value is None:
-        return None, ""
+def _against(report: Report, name: str, own: Estimate, rival: Estimate) -> Fact:
     comparison = None if isinstance(report.verdict, Absent) else report.verdict.comparison
-    if name == "blessed model" and comparison:
-        return comparison.difference.value, f"interval: {interval(comparison.difference, is_difference=True)}"
-    return own - value, f"it has {number(value)}"
-
-
-def _value(found: Evaluation, name: str) -> float | None:
-    return next((r.map_at_12.value for r in found.rankings if r.name == name), None)
+    note = f"it has {number(rival.value)}"
+    if name == content.BLESSED and comparison:
+        note = f"bounds: {interval(comparison.difference, is_difference=True)}"
+    return Fact(f"against {name.removesuffix(' model')}", signed(own.value - rival.value), note)
 
 
 def _facts(report: Report) -> tuple[Fact, ...]:
@@ -132,7 +137,13 @@ def _text(name: str) -> str:
     return (resources.files(__package__) / name).read_text("utf-8")
 
 
+def _breakable(text: str) -> Markup:
+    """Lets names break after an underscore or a dot, where a line is short."""
+    return Markup(re.sub(r"([_.](?=[a-z]))", r"\1<wbr>", str(escape(text))))
+
+
 @cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["breakable"] = _breakable
     return environment.from_string(_text("report.html"))

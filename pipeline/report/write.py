@@ -29,9 +29,8 @@ def choose_run(paths: RootPaths, run_id: str | None, asked_by: str = "--run") ->
         return runs[-1]
     if run_id not in runs:
         near = difflib.get_close_matches(run_id, runs, 1, 0.5)
-        raise ConfigError(
-            f"{asked_by}: no such run; {'did you mean' if near else 'the latest is'} {(near or runs[-1:])[0]}? Received: {run_id}"
-        )
+        hint = f"did you mean {near[0]}?" if near else f"the latest is {runs[-1]}."
+        raise ConfigError(f"{asked_by}: no such run; {hint} Received: {run_id}")
     return run_id
 
 

@@ -29,6 +29,8 @@ MODEL = {"hidden_units": [16, 8], "max_embedding_dim": 4}
 TRAINER = {
     "global_batch_size": 128,
     "num_epochs": 4,
+    "losses": [{"name": "sigmoid_cross_entropy"}],
+    "wide_optimizer": {"name": "ftrl", "learning_rate": 0.2},
     "deep_optimizer": {"name": "adam", "learning_rate": 0.01},
 }
 

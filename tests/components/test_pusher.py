@@ -11,7 +11,7 @@ import pytest
 
 from components.pusher import durable, versions
 from components.pusher.manifest import MANIFEST, content_digest
-from components.pusher.versions import push
+from components.pusher.versions import push, rollback
 from schemas.errors import ConfigError, InputDataError, TransientError
 
 
@@ -215,16 +215,21 @@ def run_executor(model, base, tmp_path):
         made.uri = str(uri)
         return made
 
-    def run(blessed):
+    def run(blessed, infra=None):
         trained = artifact(standard_artifacts.Model, tmp_path / "trained")
         shutil.copytree(model, tmp_path / "trained/Format-Serving", dirs_exist_ok=True)
         blessing = artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing")
         if blessed is not None:
             blessing.set_int_custom_property("blessed", blessed)
+        served = artifact(standard_artifacts.InfraBlessing, tmp_path / "infra")
+        if infra is not None:
+            served.set_int_custom_property("blessed", infra)
         pushed = artifact(standard_artifacts.PushedModel, tmp_path / "pushed")
         destination = pusher_pb2.PushDestination(filesystem={"base_directory": str(base)})
         Executor().Do(
-            {"model": [trained]} | ({"model_blessing": [blessing]} if blessed is not None else {}),
+            {"model": [trained]}
+            | ({"model_blessing": [blessing]} if blessed is not None else {})
+            | ({"infra_blessing": [served]} if infra is not None else {}),
             {"pushed_model": [pushed]},
             {"push_destination": proto_utils.proto_to_json(destination)},
         )
@@ -246,13 +251,25 @@ def test_executor_pushes_a_blessed_model(run_executor, base):
     assert json.loads(Path(again.uri, "push.json").read_text())["reused"] is True
 
 
-@pytest.mark.parametrize("blessed", [0, None])
-def test_executor_skips_a_model_that_is_not_blessed(run_executor, base, blessed):
-    pushed = run_executor(blessed)
+@pytest.mark.parametrize(("blessed", "infra"), [(0, None), (None, None), (0, 1), (1, 0), (None, 1)])
+def test_executor_skips_a_model_that_is_not_blessed(run_executor, base, blessed, infra):
+    pushed = run_executor(blessed, infra)
     assert pushed.get_int_custom_property("pushed") == 0
     assert not pushed.has_custom_property("pushed_version")
     assert not base.exists()
     assert json.loads(Path(pushed.uri, "push.json").read_text()) == {"pushed": False}
+
+
+def test_executor_says_why_a_model_that_was_rolled_back_stays_out(run_executor, base, tmp_path):
+    push(make_model(tmp_path / "older", b"older"), base)
+    taken = json.loads(Path(run_executor(1, 1).uri, "push.json").read_text())["version"]
+    back = rollback(base)
+    pushed = run_executor(1, 1)
+    assert pushed.get_int_custom_property("pushed") == 0
+    record = json.loads(Path(pushed.uri, "push.json").read_text())
+    assert record["pushed"] is False
+    assert record["why"].startswith(f"this model is version {taken}, which was rolled back; ")
+    assert versions.current(base) == back.path
 
 
 def test_a_pushed_saved_model_loads(base, tmp_path):

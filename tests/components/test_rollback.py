@@ -128,6 +128,20 @@ def test_a_current_that_names_no_version_is_passed_over_and_mended(base, models,
     assert (base / "CURRENT").read_text() == f"{newest}\n"
 
 
+def test_a_newest_version_without_its_model_is_replaced(base, models):
+    """TensorFlow Serving would still try to load it, for it goes by the number."""
+    _, second, third = versions.versions(base)
+    (base / str(third) / "saved_model.pb").unlink()
+    assert versions.current(base).name == str(second)
+    again = push(models["b"], base)
+    assert (again.number > third, again.reused) == (True, False)
+    assert versions.current(base) == again.path
+    (again.path / "saved_model.pb").unlink()
+    back = rollback(base)
+    assert content_digest(back.path) == content_digest(models["b"])
+    assert versions.current(base) == back.path
+
+
 def test_the_newest_deleted_by_hand(base, models):
     _, second, third = versions.versions(base)
     shutil.rmtree(base / str(third))

@@ -27,7 +27,9 @@ def TinyExamples(displays: Parameter[int], examples: OutputArtifact[Examples]) -
 
 @component
 def TinyTrainer(weight: Parameter[float], model: OutputArtifact[Model]) -> None:  # noqa: N802
-    """Saves a model that ranks by weight * pop_ad_id."""
+    """Saves a model that ranks by weight * pop_ad_id, with a report that it was replayed."""
+    from schemas.serving import REPLAY_REPORT
     from tests.components.saved_models import save_scorer
 
     save_scorer(Path(model.uri, "Format-Serving"), weight=weight)
+    Path(model.uri, REPLAY_REPORT).write_text('{"skew": 0.0}')

@@ -13,7 +13,7 @@ PROJECT = Path(__file__).parents[2]
 TINY = [
     *("--set", "encoding.max_buckets=100", "--set", "model.hidden_units=[4]", "--set", "model.max_embedding_dim=2"),
     *("--set", "trainer.num_epochs=1", "--set", "trainer.global_batch_size=256", "--set", "evaluate.slices=[]"),
-    *("--set", "gate.min_gain_over_popularity=-1"),
+    *("--set", "gate.min_gain_over_popularity=-1", "--set", "gate.min_calibration=0", "--set", "gate.max_calibration=null"),
 ]
 
 

@@ -138,14 +138,17 @@ def test_a_metadata_store_of_garbage_is_named(log, used_root):
     check_good(run(log, used_root))
 
 
-@pytest.mark.parametrize("what", ["folder", "files"])
+@pytest.mark.parametrize("what", ["folder", "files", "variables"])
 def test_an_artifact_deleted_by_hand_is_made_anew(log, used_root, what):
     for model in (used_root / "artifacts" / "Trainer" / "model").iterdir():
+        if what == "variables":  # half of a model: the graph is still there
+            shutil.rmtree(model / "Format-Serving" / "variables", ignore_errors=True)  # not in one that another test emptied
+            continue
         shutil.rmtree(model)
         if what == "files":
             model.mkdir()
     done = run(log, used_root, "--from-node", "Evaluator")
-    check_failed(done, 2, "--from-node Evaluator: ", "Trainer/model/", "is gone; run without --from-node")
+    check_failed(done, 2, "--from-node Evaluator: ", "Trainer/model/", "is gone or incomplete; run without --from-node")
     again = run(log, used_root, "--json")
     check_good(again)
     result = json.loads(again.stdout)

@@ -16,7 +16,7 @@ def test_files_then_settings_win_key_by_key(tmp_path):
     config = load_config([first, second], ["model.hidden_units=[8, 4]", "trainer.deep_optimizer.learning_rate=0.5"])
     assert (config.trainer.num_epochs, config.trainer.seed) == (3, 2)
     assert (config.model.dropout, config.model.hidden_units) == (0.5, (8, 4))
-    assert (config.trainer.deep_optimizer.name, config.trainer.deep_optimizer.learning_rate) == ("adagrad", 0.5)
+    assert (config.trainer.deep_optimizer.name, config.trainer.deep_optimizer.learning_rate) == ("adam", 0.5)
 
 
 def test_the_resolved_configuration_reads_back(tmp_path):
@@ -49,8 +49,8 @@ def test_the_resolved_configuration_reads_back(tmp_path):
         ("encoding.drop=[foo]", "encoding: not in the feature table: foo"),
         ("trainer.deep_optimizer={name: adam, l1: 1}", "trainer.deep_optimizer: adam has no l1; it is for ftrl"),
         (
-            "trainer.deep_optimizer.schedule.kind=cosine",
-            "trainer.deep_optimizer.schedule: cosine needs decay_steps or decay_epochs",
+            "trainer.deep_optimizer.schedule={kind: exponential, decay_rate: 0.5}",
+            "trainer.deep_optimizer.schedule: exponential needs decay_steps or decay_epochs",
         ),
         (
             "model={kind: wide, batch_norm: true}",

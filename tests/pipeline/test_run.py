@@ -19,7 +19,7 @@ TINY = [
     *("--set", "encoding.max_buckets=500", "--set", "model.hidden_units=[16]", "--set", "model.max_embedding_dim=4"),
     *("--set", "trainer.num_epochs=2", "--set", "trainer.global_batch_size=256"),
 ]
-ANY_MODEL = ["--set", "gate.min_gain_over_popularity=-1"]
+ANY_MODEL = ["--set", "gate.min_gain_over_popularity=-1", "--set", "gate.max_calibration=null"]
 
 
 def clickrank(*args):
@@ -52,6 +52,8 @@ def test_a_run_ends_in_a_pushed_model_and_figures_over_every_eval_display(log, f
     assert result["map_at_12_random"] == pytest.approx(random, abs=1e-9)
     assert result["map_at_12_best"] > result["map_at_12"] > 0
     assert result["blessed"] is True
+    assert result["infra"]["passed"] is True
+    assert result["infra"]["reasons"][3].startswith("300 ads of ")
     assert result["bad_rows"] == {}
     pushed = Path(result["pushed_path"])
     assert pushed == root / "serving" / str(result["pushed_version"])
@@ -76,6 +78,62 @@ def test_a_run_keeps_its_log_its_resolved_configuration_and_its_summary(first):
     assert yaml.safe_load((folder / "config.resolved.yaml").read_text())["model"]["hidden_units"] == [16]
     assert json.loads((folder / "summary.json").read_text()) == result
     assert "Trainer" in (folder / "log.txt").read_text()
+
+
+def test_a_run_leaves_a_report_with_every_part(first):
+    root, done, result = first
+    report = Path(result["report"])
+    assert report == root / "runs" / result["run_id"] / "report.html"
+    assert f"Report: {report}" in done.stderr.replace("\n", "")
+    text = report.read_text()
+    assert f"<title>Blessed: run {result['run_id']}</title>" in text
+    assert "Not there." not in text
+    assert f"{result['map_at_12']:.4f}" in text
+    # All eval displays are fewer than those of the sample: the model that was built anew ranks as the exported one.
+    importance = json.loads((report.parent / "importance.json").read_text())["found"]
+    assert importance["displays"] == importance["of_displays"] == result["displays"]
+    assert importance["map_at_12"] == pytest.approx(result["map_at_12"], abs=1e-9)
+
+
+def test_a_run_notes_what_each_node_took(first):
+    root, _, result = first
+    nodes = json.loads((root / "runs" / result["run_id"] / "nodes.json").read_text())
+    assert [node["node"] for node in nodes] == list(result["node_seconds"])
+    assert {node["state"] for node in nodes} == {"finished"}
+    by_name = {node["node"]: node for node in nodes}
+    assert by_name["Trainer"]["cpu_seconds"] > 1
+    assert all(1 << 28 < node["peak_rss_bytes"] < 1 << 34 for node in nodes)
+
+
+def test_a_root_that_was_moved_and_lost_artifacts_is_reported_on_and_the_report_says_what_is_gone(first, tmp_path):
+    root, _, result = first
+    moved = tmp_path / "moved"
+    shutil.copytree(root, moved)
+    shutil.rmtree(moved / "artifacts" / "Evaluator")
+    (curves,) = (moved / "artifacts" / "Trainer" / "model_run").glob("*/history.jsonl")
+    curves.write_text('{"epoch": 1, "tra')
+    (statistics,) = (moved / "artifacts" / "StatisticsGen" / "statistics").glob("*/Split-eval/FeatureStats.pb")
+    statistics.write_bytes(statistics.read_bytes()[:100])
+    (moved / "runs" / result["run_id"] / "nodes.json").write_text("[")
+    done, told = clickrank("report", "--root", moved, "--run", result["run_id"], "--json")
+    assert done.returncode == 0, done.stderr
+    text = Path(told["report"]).read_text()
+    assert Path(told["report"]).is_relative_to(moved)
+    assert f"<title>Blessed: run {result['run_id']}</title>" in text
+    assert text.count(" is gone, the evaluation of Evaluator.") == 3
+    assert text.count("It is damaged, or was written by another version: ") == 2
+    assert "CPU time and memory of this run were not recorded" in text
+    assert "Checks of the gate" in text
+    assert "Traceback" not in done.stderr
+
+
+def test_a_report_needs_a_run(first, tmp_path):
+    root, _, result = first
+    done, told = clickrank("report", "--root", tmp_path, "--json")
+    assert (done.returncode, "no run has been here" in told["error"]) == (2, True)
+    done, told = clickrank("report", "--root", root, "--run", "20200101-000000-0000", "--json")
+    assert (done.returncode, result["run_id"] in told["error"]) == (2, True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_second_run_with_nothing_changed_is_served_from_cache(log, first):
@@ -111,6 +169,30 @@ def test_a_run_from_a_node_on_uses_what_is_there_and_compares_with_the_blessed_m
     assert set(new["node_seconds"]) == set(NODES[NODES.index("Trainer") :])
     assert new["map_at_12_blessed"] == pytest.approx(result["map_at_12"], abs=1e-12)
     assert new["pushed_version"] > result["pushed_version"]
+
+    # Its rollback holds: the same run again does not put it back in service, but says how that is done.
+    done, back = clickrank("rollback", "--root", root, "--json")
+    assert (done.returncode, back["restores"], back["was"]) == (0, result["pushed_version"], new["pushed_version"])
+    done, again = clickrank("run", log, "--root", root, *settings, "--from-node", "Gate", "--json")
+    assert done.returncode == 4, done.stderr
+    assert (again["blessed"], again["infra"]["passed"], again["pushed_version"]) == (True, True, None)
+    assert f"Nothing was pushed: this model is version {new['pushed_version']}, which was rolled back; " in done.stderr
+    assert (root / "serving/CURRENT").read_text() == f"{back['version']}\n"
+
+
+def test_a_model_that_a_server_cannot_serve_is_not_pushed(log, first):
+    root, _, _ = first
+    before = (root / "serving/CURRENT").read_text()
+    done, refused = clickrank("run", log, "--root", root, *TINY, *ANY_MODEL, "--set", "infra.max_bytes=1000", "--json")
+    assert done.returncode == 4, done.stderr
+    assert refused["blessed"] is True
+    assert refused["infra"]["passed"] is False
+    assert refused["infra"]["latency_ms"]["p99"] > 0
+    (reason,) = refused["infra"]["reasons"]
+    assert reason.endswith(" bytes on disk; infra.max_bytes is 1,000.")
+    assert refused["pushed_version"] is None
+    assert "INFRA CHECK FAILED" in done.stderr
+    assert (root / "serving/CURRENT").read_text() == before
 
 
 def test_the_local_runner_gives_the_same_model(log, first, tmp_path):
@@ -162,6 +244,12 @@ def test_too_many_bad_rows_stop_the_run_and_leave_the_rejects_but_no_examples(lo
     (rejects,) = (tmp_path / "root" / "rejects").iterdir()
     assert len(rejects.read_text().splitlines()) == 6
     assert not list((tmp_path / "root" / "artifacts").rglob("*tfrecord*"))
+    reported, told = clickrank("report", "--root", tmp_path / "root", "--json")
+    assert reported.returncode == 0, reported.stderr
+    text = Path(told["report"]).read_text()
+    assert "<title>Failed: run " in text
+    assert "ClickExampleGen failed: clicks_train: 5 of " in text
+    assert "The run has no evaluation: Evaluator did not come to its end." in text
 
     done, result = clickrank(
         "run",

@@ -1,4 +1,4 @@
-"""Real evaluations of tiny models by TFX's Evaluator."""
+"""Real evaluations of tiny models, by the Evaluator and by TFX's."""
 
 from pathlib import Path
 
@@ -7,6 +7,8 @@ import pyarrow as pa
 import pytest
 
 from tests.rows import random_rows
+
+IN_PROCESS = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
 def eval_rows() -> pa.Table:
@@ -26,7 +28,7 @@ def eval_rows() -> pa.Table:
 
 
 class EvaluatorRun:
-    """Runs TFX's Evaluator as the pipeline does."""
+    """Runs the Evaluator as the pipeline does, or TFX's own."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -40,7 +42,8 @@ class EvaluatorRun:
         from transforms.examples import encode
 
         artifact = standard_artifacts.Examples()
-        artifact.uri = str(self.folder / f"examples-{shards}-{rows.num_rows}")
+        self.runs += 1
+        artifact.uri = str(self.folder / f"examples-{self.runs}")
         artifact.split_names = '["eval"]'
         examples_utils.set_payload_format(artifact, 6)
         (Path(artifact.uri) / "Split-eval").mkdir(parents=True)
@@ -63,32 +66,30 @@ class EvaluatorRun:
         save_scorer(Path(artifact.uri) / "Format-Serving", **scorer)
         return artifact
 
-    def __call__(self, config, examples, model, baseline=None):
-        """Returns the evaluation's folder and whether the Evaluator wrote a blessing."""
-        from tfx.components.evaluator.executor import Executor
+    def __call__(self, config, examples, model, baseline=None, tfx=False, beam_args=(IN_PROCESS,)):
+        """Returns the evaluation's folder and whether the Evaluator wrote a blessing; `tfx` takes TFX's executor."""
+        from tfx.components.evaluator.executor import Executor as TfxExecutor
         from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
         from tfx.types import standard_artifacts
         from tfx.utils import proto_utils
+
+        from components.evaluator.executor import Executor
 
         self.runs += 1
         evaluation, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
         evaluation.uri = str(self.folder / f"evaluation-{self.runs}")
         blessing.uri = str(self.folder / f"blessing-{self.runs}")
         context = BaseBeamExecutor.Context(
-            beam_pipeline_args=["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"],
+            beam_pipeline_args=list(beam_args),
             tmp_dir=str(self.folder / "tmp"),
             unique_id=str(self.runs),
         )
         inputs = {"examples": [examples], "model": [model]} | ({"baseline_model": [baseline]} if baseline else {})
-        Executor(context).Do(
-            inputs,
-            {"evaluation": [evaluation], "blessing": [blessing]},
-            {
-                "eval_config": proto_utils.proto_to_json(config),
-                "example_splits": "null",
-                "module_path": "components.evaluator.extractors",
-            },
-        )
+        properties = {"eval_config": proto_utils.proto_to_json(config), "example_splits": '["eval"]'}
+        if tfx:
+            properties["module_path"] = "components.evaluator.extractors"
+        executor = TfxExecutor if tfx else Executor
+        executor(context).Do(inputs, {"evaluation": [evaluation], "blessing": [blessing]}, properties)
         return Path(evaluation.uri), Path(blessing.uri).exists() or blessing.has_custom_property("blessed")
 
 

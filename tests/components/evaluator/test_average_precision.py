@@ -111,7 +111,7 @@ def test_no_rows():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([1, 1], [0.5], [1, 0]), "Received: shapes"),
+        (([1, 1], [0.5], [1, 0]), "one score a row. Received: shape"),
         (([[1]], [[0.5]], [[1]]), "one-dimensional"),
         (([1], [0.5], [1], 0), "k must be positive. Received: 0"),
     ],

@@ -3,7 +3,6 @@ import pytest
 from tensorflow_model_analysis.metrics import metric_specs
 from tensorflow_model_analysis.utils import config_util
 
-from components.evaluator.click_metrics import _auc
 from components.evaluator.eval_config import eval_config
 from components.evaluator.extractors import metric_columns, read_columns
 from components.evaluator.map_at_k import MapAtK, _AveragePrecision
@@ -18,10 +17,22 @@ def test_slices_and_columns():
     assert read_columns(config) == {"display_id", "popularity", "label", "event_platform", "event_hour", "ads_per_display"}
 
 
+def test_a_slice_that_is_there_twice_counts_once():
+    config = eval_config(EvaluateConfig(slices=(("event_platform",), ("event_platform", "event_platform"), ("hour",))))
+    assert [list(spec.feature_keys) for spec in config.slicing_specs] == [[], ["event_platform"], ["hour"]]
+
+
 @pytest.mark.parametrize("column", ["ad_id", "popularity", "label", "pop_ad_id"])
 def test_slices_that_cut_displays_in_pieces_are_refused(column):
     with pytest.raises(ConfigError, match=f"{column} differs between the ads of a display"):
         eval_config(EvaluateConfig(slices=(("event_platform", column),)))
+
+
+def test_slices_by_what_is_not_there_are_refused():
+    with pytest.raises(ConfigError, match="no column 'event_plattform'; there are hour, ad_age, new_ad, new_user, and"):
+        eval_config(EvaluateConfig(slices=(("event_plattform",),)))
+    with pytest.raises(ConfigError, match="doc_event_topic_id has several values a display"):
+        eval_config(EvaluateConfig(slices=(("doc_event_topic_id",),)))
 
 
 @pytest.mark.parametrize("has_baseline", [False, True])
@@ -32,7 +43,7 @@ def test_what_tfx_makes_of_it(has_baseline):
     config_util.verify_eval_config(config)
     assert [spec.name for spec in config.model_specs] == (["candidate", "baseline"] if has_baseline else [""])
     names = {key.name for c in metric_specs.to_computations(config.metrics_specs, config) for key in c.keys}
-    assert {"map_at_12", "map_at_12_random_displays", "map_at_12_popularity_displays_without_click", "auc"} <= names
+    assert {"map_at_12", "map_at_12_random_displays", "map_at_12_popularity_displays_without_click", "auc", "gauc"} <= names
 
 
 def test_there_are_no_thresholds():
@@ -52,14 +63,6 @@ def test_metric_errors():
         MapAtK(k=0)
     with pytest.raises(ValueError, match="query_key"):
         MapAtK().computations(model_names=[""])
-
-
-def test_auc_of_a_histogram():
-    histogram = np.zeros(2000, np.int64)
-    histogram[[1, 5]] = 1  # negatives in bins 1 and 5
-    histogram[[1005, 1007]] = 1  # positives in bins 5 and 7
-    assert _auc(histogram) == (1 + 0.5 + 1 + 1) / 4
-    assert np.isnan(_auc(np.zeros(2000, np.int64)))
 
 
 @pytest.mark.parametrize(

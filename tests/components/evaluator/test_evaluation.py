@@ -8,6 +8,7 @@ from components.evaluator.eval_config import eval_config
 from components.evaluator.results import OVERALL, read_evaluation
 from schemas.config import EvaluateConfig
 from schemas.errors import InputDataError
+from tests.components.evaluator.conftest import IN_PROCESS
 
 SLICES = (("event_platform",), ("event_country",), ("ads_per_display",), ("event_platform", "event_country"))
 
@@ -108,3 +109,11 @@ def test_scores_that_are_not_numbers(evaluator, rows):
 def test_an_evaluation_of_nothing(tmp_path):
     with pytest.raises(InputDataError, match="no evaluation"):
         read_evaluation(tmp_path)
+
+
+def test_several_workers_give_the_same_bits(evaluator, rows):
+    config = eval_config(EvaluateConfig(slices=(("event_platform",), ("hour",))))
+    inputs = (config, evaluator.examples(rows, 3), evaluator.model(weight=4.0))
+    workers = ("--runner=DirectRunner", "--direct_running_mode=multi_threading", "--direct_num_workers=3")
+    one, other = (read_evaluation(evaluator(*inputs, beam_args=args)[0]) for args in ((IN_PROCESS,), workers))
+    assert repr(one) == repr(other)

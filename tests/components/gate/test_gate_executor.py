@@ -6,39 +6,43 @@ from tfx.components.pusher.executor import Executor as TfxPusher
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.types import channel, standard_artifacts
 
+from components.artifacts import AuditReport
+from components.evaluator.displays import write_displays
 from components.evaluator.results import OVERALL, Evaluation
-from components.gate import executor
+from components.gate import evidence
 from components.gate.component import Gate
+from components.gate.executor import Executor
 from schemas.config import GateConfig
-from schemas.errors import ConfigError
+from tests.components.gate.made_up import CLEAN_AUDIT, displays, metrics
 
-GOOD = {"map_at_12": 0.6, "map_at_12_popularity": 0.5, "map_at_12_displays": 10.0}
+GOOD, WORSE = [1.0, 0.5] * 200, [0.5, 0.5] * 200
 
 
 def artifact(type_, uri, id_=0):
     made = type_()
     made.uri, made.id = str(uri), id_
+    Path(uri).mkdir(parents=True, exist_ok=True)
     return made
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Runs the Gate's executor on made-up metrics; returns the blessing and the model."""
+    """Runs the Gate's executor on an evaluation of made-up displays; returns the blessing and the model."""
 
-    def run(candidate, baseline=None, baseline_models=(), gate=None):
-        made = Evaluation({OVERALL: candidate}, {OVERALL: baseline} if baseline else None)
-        monkeypatch.setattr(executor, "read_evaluation", lambda uri: made)
-        model = artifact(standard_artifacts.Model, tmp_path / "model", 7)
-        blessing = artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing")
-        executor.Executor().Do(
-            {
-                "evaluation": [artifact(standard_artifacts.ModelEvaluation, tmp_path / "evaluation")],
-                "model": [model],
-                "baseline_model": list(baseline_models),
-            },
-            {"blessing": [blessing]},
-            {"gate": (gate or GateConfig()).model_dump_json()},
-        )
+    def run(ap, blessed=None, gate=None):
+        table = displays(ap, blessed)
+        baseline = None if blessed is None else {OVERALL: metrics(table, "map_at_12_blessed")}
+        monkeypatch.setattr(evidence, "read_evaluation", lambda uri: Evaluation({OVERALL: metrics(table)}, baseline))
+        evaluation = artifact(standard_artifacts.ModelEvaluation, tmp_path / "evaluation")
+        write_displays(table, evaluation.uri, 0, 1)
+        model, audit = artifact(standard_artifacts.Model, tmp_path / "model", 7), artifact(AuditReport, tmp_path / "audit")
+        (tmp_path / "model" / "replay.json").write_text('{"skew": 1e-7}')
+        (tmp_path / "audit" / "audit.json").write_text(json.dumps(CLEAN_AUDIT))
+        blessing = artifact(standard_artifacts.ModelBlessing, tmp_path / f"blessing-{len(list(tmp_path.iterdir()))}")
+        inputs = {"evaluation": [evaluation], "model": [model], "audit": [audit]}
+        if blessed is not None:
+            inputs["baseline_model"] = [artifact(standard_artifacts.Model, tmp_path / "old", 3)]
+        Executor().Do(inputs, {"blessing": [blessing]}, {"gate": (gate or GateConfig()).model_dump_json()})
         return blessing, model
 
     return run
@@ -51,7 +55,9 @@ def files(blessing):
 def test_blessed(run):
     blessing, model = run(GOOD)
     assert files(blessing) == ["BLESSED", "verdict.json"]
-    assert json.loads((Path(blessing.uri) / "verdict.json").read_text())["blessed"] is True
+    verdict = json.loads((Path(blessing.uri) / "verdict.json").read_text())
+    assert verdict["blessed"] is True
+    assert blessing.get_string_custom_property("reasons").splitlines() == verdict["reasons"]
     assert TfxPusher().CheckBlessing({"model_blessing": [blessing]})
     resolved = LatestBlessedModelStrategy().resolve_artifacts(None, {"model": [model], "model_blessing": [blessing]})
     assert resolved == {"model": [model], "model_blessing": [blessing]}
@@ -60,32 +66,34 @@ def test_blessed(run):
 
 
 def test_refused_without_raising(run):
-    blessing, model = run(GOOD | {"map_at_12": 0.4})
+    blessing, model = run(WORSE)
     assert files(blessing) == ["NOT_BLESSED", "verdict.json"]
+    assert "popularity" in blessing.get_string_custom_property("reasons")
     assert not TfxPusher().CheckBlessing({"model_blessing": [blessing]})
     resolved = LatestBlessedModelStrategy().resolve_artifacts(None, {"model": [model], "model_blessing": [blessing]})
     assert resolved == {"model": [], "model_blessing": []}
 
 
 def test_compares_with_the_baseline(run, tmp_path):
-    old = artifact(standard_artifacts.Model, tmp_path / "old", 3)
-    blessing, _ = run(GOOD, GOOD | {"map_at_12": 0.61}, [old])
+    blessing, _ = run(GOOD, [1.0] * 400)
     assert files(blessing) == ["NOT_BLESSED", "verdict.json"]
     assert blessing.get_int_custom_property("baseline_model_id") == 3
-    assert blessing.get_string_custom_property("baseline_model") == old.uri
-    blessing, _ = run(GOOD, GOOD | {"map_at_12": 0.61}, [old], GateConfig(max_loss_to_blessed=0.02))
+    assert blessing.get_string_custom_property("baseline_model") == str(tmp_path / "old")
+    blessing, _ = run(GOOD, [1.0] * 400, GateConfig(max_loss_to_blessed=0.3))
     assert "BLESSED" in files(blessing)
 
 
-def test_a_baseline_that_was_not_evaluated_is_a_wiring_error(run, tmp_path):
-    with pytest.raises(ConfigError, match="same channel to both"):
-        run(GOOD, None, [artifact(standard_artifacts.Model, tmp_path / "old", 3)])
+def test_an_eval_split_without_a_click_is_refused(run):
+    blessing, _ = run([None] * 20)
+    assert files(blessing) == ["NOT_BLESSED", "verdict.json"]
+    assert blessing.get_string_custom_property("reasons").startswith("No eval display has a click to judge by.")
 
 
 def test_component():
     gate = Gate(
         evaluation=channel.Channel(standard_artifacts.ModelEvaluation),
         model=channel.Channel(standard_artifacts.Model),
+        audit=channel.Channel(AuditReport),
         gate=GateConfig(max_loss_to_blessed=0.25),
     )
     assert GateConfig.model_validate_json(gate.exec_properties["gate"]).max_loss_to_blessed == 0.25

@@ -200,7 +200,7 @@ def test_no_timeout_after_all_are_ready(tmp_path):
 
 
 def test_a_worker_ends_with_its_parent():
-    code = "import time; from components.trainer import worker; worker._die_with_parent(); print('up', flush=True); time.sleep(120)"
+    code = "import time; from schemas import interrupts; interrupts.die_with_parent(); print('up', flush=True); time.sleep(120)"
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
     try:
         assert process.stdout.readline() == b"up\n"

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.evaluator.average_precision import mean_average_precision
-from components.evaluator.ndcg import normalized_dcgs
-from components.trainer.evaluation import EvalTotals, auc, evaluate
+from components.trainer.evaluation import EvalTotals, evaluate
 
 LABELS = np.array([1, 0, 0, 0, 1, 0, 0])
 LOGITS = np.array([0.6, 0.8, 0.2, -1.0, 2.0, 0.0, 0.0])
@@ -67,27 +66,6 @@ def test_map_is_the_evaluators(rows):
     displays, scores, labels = (np.array(c) for c in zip(*rows, strict=True))
     expected = mean_average_precision(displays, scores, labels).value
     assert measure((scores, labels, displays)).map_at_12 == pytest.approx(expected, nan_ok=True)
-
-
-def test_auc_by_hand():
-    # bins:   0  1  2
-    assert auc(np.array([1, 0, 0]), np.array([0, 0, 1])) == 1.0
-    assert auc(np.array([0, 0, 1]), np.array([1, 0, 0])) == 0.0
-    assert auc(np.array([1, 1, 0]), np.array([0, 1, 1])) == pytest.approx((1 + 0.5 + 1 + 1) / 4)
-    assert math.isnan(auc(np.array([0, 2]), np.array([0, 0])))
-
-
-def test_ndcg_of_a_tie_is_the_mean_over_its_orders():
-    # Of three equal scores the click is first, second or third.
-    expected = np.mean([1 / math.log2(1 + rank) for rank in (1, 2, 3)])
-    np.testing.assert_allclose(normalized_dcgs([0, 0, 0], [1, 1, 1], [0, 1, 0]), [expected])
-
-
-def test_ndcg_with_two_clicks_and_a_cut():
-    gain = [1 / math.log2(1 + rank) for rank in (1, 2, 3)]
-    np.testing.assert_allclose(normalized_dcgs([0] * 3, [3, 2, 1], [1, 0, 1]), [(gain[0] + gain[2]) / (gain[0] + gain[1])])
-    np.testing.assert_allclose(normalized_dcgs([0] * 3, [3, 2, 1], [0, 0, 1], k=2), [0.0])
-    assert len(normalized_dcgs([], [], [])) == 0
 
 
 def vars_of(metrics):

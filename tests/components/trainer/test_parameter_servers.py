@@ -62,7 +62,11 @@ def test_what_else_works_there(make_fn_args, tmp_path, monkeypatch):
         "gradient_clip_norm": 1.0,
         "losses": [{"name": "softmax"}, {"name": "sigmoid_cross_entropy", "weight": 0.5}],
         "loss_weights": "uncertainty",
-        "wide_optimizer": {"learning_rate": 0.2, "schedule": {"kind": "cosine", "warmup_steps": 3, "decay_steps": 20}},
+        "wide_optimizer": {
+            "name": "ftrl",
+            "learning_rate": 0.2,
+            "schedule": {"kind": "cosine", "warmup_steps": 3, "decay_steps": 20},
+        },
     }
     args = make_fn_args(tmp_path, model={"batch_norm": True, "dropout": 0.2}, trainer=trainer)
     run_fn(args)

@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,12 +128,19 @@ def test_signatures_are_the_contract(signatures):
 
 def test_a_skewed_export_fails(trained, monkeypatch):
     args, model, _ = trained
-    _, evaluation = make_job(args).open()
+    _, evaluation = make_job(args).records
     check_replay(model, args.serving_model_dir, evaluation)
     changed = make_job(args).build_model()
     changed.set_weights([w + 1e-3 for w in model.get_weights()])
     with pytest.raises(ClickrankError, match="training-serving skew"):
         check_replay(changed, args.serving_model_dir, evaluation)
+
+
+def test_how_far_the_export_is_from_the_trained_model_is_kept_beside_it(trained):
+    report = Path(trained[0].serving_model_dir).parent / serving.REPLAY_REPORT
+    told = json.loads(report.read_text())
+    assert 0 <= told["skew"] < 1e-6
+    assert told["displays"] > 0
 
 
 def test_the_best_epoch_by_map_is_what_is_served(trained, signatures):

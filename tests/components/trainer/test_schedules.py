@@ -10,13 +10,23 @@ from components.trainer.schedules import make_schedule
 from schemas.config import OptimizerConfig
 
 
-def make(rate=8.0, steps_per_epoch=10, **schedule):
-    return make_schedule(OptimizerConfig(name="sgd", learning_rate=rate, schedule=schedule), steps_per_epoch)
+def make(rate=8.0, steps_per_epoch=10, total_steps=20, **schedule):
+    return make_schedule(OptimizerConfig(name="sgd", learning_rate=rate, schedule=schedule), steps_per_epoch, total_steps)
 
 
 def rates(steps, **keys):
     schedule = make(**keys)
     return [float(schedule(tf.constant(step, tf.int64))) for step in steps]
+
+
+def test_cosine_and_polynomial_end_with_the_training():
+    assert rates([0, 10, 20, 30], kind="polynomial", total_steps=20) == [8.0, 4.0, 0.0, 0.0]
+    assert rates([0, 4, 8, 12], kind="polynomial", total_steps=12, warmup_steps=4) == [0.0, 8.0, 4.0, 0.0]
+    assert rates([0, 10, 20], kind="cosine", total_steps=20) == pytest.approx([8.0, 4.0, 0.0])
+    assert rates([0, 5], kind="polynomial", total_steps=3, warmup_steps=5) == [
+        0.0,
+        8.0,
+    ]  # a warm-up that is longer than the training
 
 
 def test_constant_is_a_number():
@@ -115,7 +125,7 @@ def test_the_warm_up_rises_and_the_decay_falls_to_its_floor(keys, warmup, steps)
     ("keys", "message"),
     [
         ({"warmup_steps": 1, "warmup_epochs": 1}, "warmup_steps and warmup_epochs are both set; set one"),
-        ({"kind": "cosine"}, "cosine needs decay_steps or decay_epochs"),
+        ({"kind": "exponential", "decay_rate": 0.5}, "exponential needs decay_steps or decay_epochs"),
         ({"kind": "exponential", "decay_steps": 1}, "exponential needs decay_rate"),
         ({"kind": "cosine", "decay_steps": 1, "decay_epochs": 1}, "decay_steps and decay_epochs are both set; set one"),
         ({"kind": "cosine", "decay_steps": 1, "power": 1}, "cosine has no power; it is for polynomial"),

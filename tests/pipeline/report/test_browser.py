@@ -53,13 +53,20 @@ def test_no_script_complains_and_nothing_breaks_the_policy(full):
     assert [line for line in console if "WARN Dropping" not in line] == []  # Vega-Lite: plots are as high as they have rows
 
 
+def hosts(net_log):
+    """The hosts that the browser asked for anything."""
+    return {re.sub(r"^\w+://([^/]+).*", r"\1", url) for url in re.findall(r'"url":"((?:http|ws|ftp)[^"]+)"', net_log)}
+
+
 def test_the_page_asks_for_nothing(full, tmp_path):
-    _, _, net_log = full
-    asked = {url for url in re.findall(r'"url":"([^"]+)"', net_log) if url.startswith(("http", "ws", "ftp"))}
     # What the browser itself asks for, its updates and the like, is the same with a page that has nothing in it.
     _, _, of_nothing = opened("<!doctype html><title>nothing</title>", tmp_path)
-    hosts = {re.sub(r"^\w+://([^/]+).*", r"\1", url) for url in asked}
-    assert hosts <= {re.sub(r"^\w+://([^/]+).*", r"\1", url) for url in re.findall(r'"url":"([^"]+)"', of_nothing)}
+    assert hosts(full[2]) <= hosts(of_nothing)
+
+
+def test_a_page_that_asks_is_found_out(tmp_path):
+    _, _, net_log = opened('<!doctype html><title>asks</title><img src="http://asked.example/x.png">', tmp_path)
+    assert "asked.example" in hosts(net_log)
 
 
 def test_a_script_from_outside_does_not_run(full):

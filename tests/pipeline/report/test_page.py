@@ -13,7 +13,7 @@ from pipeline.report.content import Absent
 from pipeline.report.page import render
 from tests.pipeline.report.sample import EMPTY, FULL, HOSTILE, PLOTS
 
-VOID = {"meta", "img", "link", "br", "hr", "input"}
+VOID = {"meta", "img", "link", "br", "hr", "input", "wbr"}
 
 
 class Page(html.parser.HTMLParser):
@@ -92,7 +92,7 @@ def test_text_from_outside_stays_text(full):
 def test_plots_have_what_is_from_outside_as_data(full):
     specs = json.loads(Page(full).text["script"][0])["specs"]
     names = [row["name"] for rows in specs["plot-slices"]["datasets"].values() for row in rows if "name" in row]
-    assert f"event_country = {HOSTILE}" in names
+    assert f"{HOSTILE} · event_country" in names
 
 
 @pytest.mark.parametrize("report", [FULL, EMPTY], ids=["full", "empty"])
@@ -123,6 +123,8 @@ def test_a_plots_data_is_within_the_page(full):
     [
         ({}, "Blessed"),
         ({"verdict": content.Verdict(False, ("It is worse.",), ())}, "Not blessed"),
+        ({"run": dataclasses.replace(FULL.run, not_pushed="It was rolled back.")}, "Blessed, but not pushed"),
+        ({"infra": content.Infra(False, (content.Check("operations", False, "PyFunc is refused."),))}, "Blessed, but not pushed"),
         ({"verdict": Absent("The Gate did not come to its end.")}, "No verdict"),
         ({"run": content.Run("20260101-120000-abcd", "/root", state="failed", note="Transform failed: no reason.")}, "Failed"),
         ({"run": content.Run("20260101-120000-abcd", "/root", state="unfinished", note="It goes on.")}, "Not finished"),
@@ -134,8 +136,11 @@ def test_the_page_begins_with_the_verdict_and_its_reasons(change, headline):
     assert Page(text).text["title"][0].startswith(f"{headline}: run")
     first = text.partition("<h2")[2]
     assert headline in first[:200]
-    for reason in [change["run"].note] if "run" in change else [] if isinstance(report.verdict, Absent) else report.verdict.reasons:
-        assert reason.split("<")[0] in first[:1200]
+    reasons = [report.run.note] if report.run.note else [getattr(report.verdict, "why", "")]
+    reasons += [report.run.not_pushed, *(check.sentence for check in report.infra.checks if not check.passed)]
+    reasons += [] if report.run.note else getattr(report.verdict, "reasons", ())
+    for reason in reasons:
+        assert reason.partition("<")[0] in first[:1500]
 
 
 def test_a_part_that_is_absent_says_why_and_an_empty_report_has_no_scripts():
