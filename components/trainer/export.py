@@ -51,6 +51,8 @@ def export(model: Scorer, transform_output_dir: str, serving_model_dir: str, how
     """
     module = tf.Module(name="clickrank")
     module.transform = tft.TFTransformOutput(transform_output_dir).transform_features_layer()
+    # Keras would number it by how many there have been in this process.
+    module.transform._name = "transform_features"
     # The variables, not the model: Keras would add call functions of every layer that nobody calls.
     module.model_variables = model.variables
     functions = make_serving_functions(model, module.transform)
