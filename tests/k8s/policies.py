@@ -135,6 +135,10 @@ def of_references(objects: list[Object]) -> Iterator[str]:
                 yield f"{pod.owner}: no claim {volume['persistentVolumeClaim']['claimName']}"
     for obj in objects:
         name = f"{obj['kind']} {obj['metadata']['name']}"
+        if obj["kind"] == "InferenceService":
+            claim = obj["spec"]["predictor"]["model"]["storageUri"].removeprefix("pvc://").split("/")[0]
+            if claim not in existing:
+                yield f"{name}: no claim {claim}"
         if obj["kind"] == "PodDisruptionBudget" and not any(selects(obj["spec"]["selector"], pod.labels) for pod in pods(objects)):
             yield f"{name}: selects no pod"
         if obj["kind"] != "Service":

@@ -189,6 +189,7 @@ def of_workloads():
         if kind != "InferenceService":
             yield from ((kind, name, f"{container}/image", value, said) for value, said in IMAGES)
     yield ("InferenceService", "clickrank", "/spec/predictor/model/runtimeVersion", GONE, "neither a digest nor an exact version")
+    yield ("InferenceService", "clickrank", "/spec/predictor/model/storageUri", "pvc://gone/serving", "no claim gone")
     yield ("InferenceService", "clickrank", "/metadata/name", "other", "InferenceService other: no network policy of its own")
 
 
@@ -226,3 +227,20 @@ def test_quantities(text, number):
 def test_an_unknown_unit_of_a_quantity_is_an_error():
     with pytest.raises((KeyError, ValueError)):
         quantity("3Xi")
+
+
+@pytest.mark.parametrize(("component", "token"), [("pipeline", {}), ("trainer", {"automountServiceAccountToken": False})])
+def test_a_pod_that_kubeflow_makes_as_the_document_says_passes(applied, component, token):
+    model = next(obj for obj in applied if obj["kind"] == "Deployment")["spec"]["template"]["spec"]
+    labels = {"app.kubernetes.io/part-of": "clickrank", "app.kubernetes.io/component": component}
+    spec = {key: model[key] for key in ("securityContext", "containers", "volumes")}
+    pod = {
+        "kind": "Pod",
+        "metadata": {"name": "step", "namespace": "clickrank", "labels": labels},
+        "spec": {**spec, **token, "serviceAccountName": f"clickrank-{component}"},
+    }
+    assert problems([*applied, pod]) == []
+
+
+def test_a_network_policy_for_one_network_may_name_it_alone(applied):
+    assert problems(changed(applied, "NetworkPolicy", "pipeline", "/spec/egress/2/to/0/ipBlock", {"cidr": "10.0.0.0/24"})) == []
