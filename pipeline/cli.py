@@ -406,7 +406,7 @@ def bench_step(
 
 @bench_app.command("evaluate")
 def bench_evaluate(
-    rows: Annotated[int, typer.Option(min=100, help="Eval rows; about 0.6 GB a million, in the temporary folder.")] = 1_000_000,
+    rows: Annotated[int, typer.Option(min=100, help="Eval rows; about 1.5 GB for a million, in the temporary folder.")] = 1_000_000,
     tfma_rows: Annotated[int, typer.Option(min=100, help="Rows on which TFMA's own evaluation runs beside.")] = 50_000,
     as_json: AsJson = False,
 ) -> None:
