@@ -99,6 +99,28 @@ def run(
 
 
 @app.command()
+def node(
+    node_id: Annotated[str, typer.Argument(help="The node, as `clickrank run` names it on the screen.")],
+    data: Annotated[Path, typer.Argument(help="Folder with the raw tables; ClickExampleGen alone reads them.")],
+    root: Annotated[Path, typer.Option(help="Folder for everything the runs make, as of `clickrank run`.")],
+    run_id: Annotated[str, typer.Option(help="Name of the run, YYYYMMDD-HHMMSS-NAME; the same for all its nodes.")],
+    config: ConfigFiles = None,
+    set_: Settings = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Run one node of a run, after those before it; once more does no harm. All of them come to what `clickrank run` comes to."""
+    from pipeline.config import load_config
+    from pipeline.step import run_step
+
+    result = run_step(node_id, data, root, run_id, load_config(config or (), set_ or ()), verbose=verbose)
+    if as_json:
+        typer.echo(json.dumps(result))
+    if result["summary"] and result["summary"]["pushed_version"] is None:
+        raise typer.Exit(NOT_PUSHED_EXIT_CODE)
+
+
+@app.command()
 def rerun(
     run_id: Annotated[str, typer.Argument(help="A run that went through, named as its folder in ROOT/runs.")],
     root: Annotated[Path, typer.Option(help="Folder where it ran.")],

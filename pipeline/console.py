@@ -17,12 +17,13 @@ class RunConsole:
     Args:
         screen: Where to write.
         total: How many nodes will run.
+        done: How many of them are behind already.
     """
 
-    def __init__(self, screen: TextIO, total: int):
+    def __init__(self, screen: TextIO, total: int, done: int = 0):
         self._console = Console(file=screen, highlight=False)
         self._total = total
-        self._done = 0
+        self._done = done
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self.seconds: dict[str, float] = {}

@@ -46,6 +46,11 @@ class RootPaths:
         return self.root / ".lock"
 
     @property
+    def store_lock(self) -> Path:
+        """Held for a moment by a step that looks after the metadata store, for others may begin or end just now."""
+        return self.root / ".store.lock"
+
+    @property
     def runs(self) -> Path:
         """A folder for each run, of its id."""
         return self.root / "runs"
@@ -53,6 +58,10 @@ class RootPaths:
     def run(self, run_id: str) -> Path:
         """What belongs to one run: its log, resolved configuration, summary, what its nodes took, and report."""
         return self.runs / run_id
+
+    def steps(self, run_id: str) -> Path:
+        """Of a run whose nodes are processes of their own: a log, a lock and what it took, for each node."""
+        return self.run(run_id) / "steps"
 
     def record(self, run_id: str) -> Path:
         """What a run was made of; see `pipeline.record`."""

@@ -1,27 +1,25 @@
 """One run of the pipeline from the raw tables to a verdict, with its folder, log, lock and summary."""
 
-import fcntl
 import json
 import logging
-import os
 import resource
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pipeline.config import load_config, to_yaml
 from pipeline.console import RunConsole
+from pipeline.locks import file_errors, locked
 from pipeline.nodes import NODES, SECTIONS, nodes_for
 from pipeline.noise import log_to
 from pipeline.paths import RootPaths
 from pipeline.siblings import write_whole
 from pipeline.usage import UsageRecorder
 from schemas.config import Config
-from schemas.errors import ClickrankError, ConfigError, TransientError, recover
+from schemas.errors import ClickrankError, ConfigError, recover
 from schemas.tables import OUTBRAIN
 
 
@@ -84,12 +82,12 @@ def run(
                 }
                 if rerun_of:
                     summary["rerun"] = compare(paths, rerun_of, summary)
-                _write_summary(summary)
-                _write_report(paths, summary, console)
+                write_summary(summary)
+                write_report(paths, summary, console)
             except Exception as error:
                 # The root logger's messages go to the log only.
                 logging.error("The run failed", exc_info=error)
-                raise _explain(error, paths.root, log) from error
+                raise explain(error, paths.root, log) from error
             console.summarise(summary)
             track_run(paths, run_id, config.tracking, console)
     return summary
@@ -127,15 +125,16 @@ def _run_nodes(
     with suppress(OSError):  # a full disk ends the run elsewhere; what has no size is not checked
         store.remember_sizes(metadata, paths)
     if failure:
-        raise _NodeError(failure.node_id) from failure.error
+        raise NodeError(failure.node_id) from failure.error
     return results.summarise(paths, run_id, data, config.split)
 
 
-def _write_summary(summary: dict[str, Any]) -> None:
+def write_summary(summary: dict[str, Any]) -> None:
+    """Writes the summary to the file that it names."""
     write_whole(Path(summary["summary"]), json.dumps(summary, indent=1) + "\n")
 
 
-def _write_report(paths: RootPaths, summary: dict[str, Any], console: RunConsole) -> None:
+def write_report(paths: RootPaths, summary: dict[str, Any], console: RunConsole) -> None:
     """Writes the report, which reads the summary; a run is not lost for the want of it."""
     from pipeline.report.write import write_report
 
@@ -146,7 +145,7 @@ def _write_report(paths: RootPaths, summary: dict[str, Any], console: RunConsole
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         console.say(f"warning: no report: {first}; `clickrank report --root {paths.root}` makes it", style="yellow")
         summary["report"] = None
-        _write_summary(summary)
+        write_summary(summary)
 
 
 def _check_unchanged(paths: RootPaths, config: Config, from_node: str) -> None:
@@ -168,7 +167,7 @@ def _check_unchanged(paths: RootPaths, config: Config, from_node: str) -> None:
                 )
 
 
-class _NodeError(Exception):
+class NodeError(Exception):
     """Wraps what a node raised; the message is the node's id, "" if the runner failed outside of all."""
 
 
@@ -178,48 +177,13 @@ def peak_rss_bytes() -> int:
     return max(own, children) * 1024
 
 
-def _explain(error: BaseException, root: Path, log: Path) -> ClickrankError:
-    """Makes an error of the run one line."""
+def explain(error: BaseException, root: Path, log: Path | None) -> ClickrankError:
+    """Makes an error of the run one line, which names the log if it is in a file."""
     known = recover(error, str(root))
     if known is not None:
         return type(known)(str(known))
     where = ""
-    if isinstance(error, _NodeError) and error.__cause__ is not None:
+    if isinstance(error, NodeError) and error.__cause__ is not None:
         where, error = f"{error} failed: " if str(error) else "", error.__cause__
     first = (str(error).strip().splitlines() or [""])[0][:300]
-    return ClickrankError(f"{where}{type(error).__name__}: {first}; see {log}")
-
-
-@contextmanager
-def file_errors(what: str) -> Iterator[None]:
-    """Makes errors of the file system under the root one line."""
-    try:
-        yield
-    except OSError as error:
-        known = recover(error, what)
-        if known is not None:
-            raise known from error
-        raise ConfigError(f"{what}: {error.filename or 'a file in it'} cannot be written: {error.strerror or error}") from error
-
-
-@contextmanager
-def locked(paths: RootPaths) -> Iterator[None]:
-    """Two runs at one root would write one metadata store: the second is told to wait. The lock goes with its process."""
-    _make_root(paths.root)
-    with paths.lock.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise TransientError(f"{paths.root}: another run is using this root; wait for it, or give another --root") from error
-        yield
-
-
-def _make_root(root: Path) -> None:
-    if set(str(root)) & set("*?[]"):
-        raise ConfigError(f"--root: its path must be free of * ? [ and ], which TFX takes for a pattern. Received: {root}")
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise recover(error) or ConfigError(f"--root {root}: cannot be made: {error.strerror}") from error
-    if not os.access(root, os.W_OK):
-        raise ConfigError(f"--root {root}: cannot be written to")
+    return ClickrankError(f"{where}{type(error).__name__}: {first}{f'; see {log}' if log else ''}")

@@ -9,8 +9,10 @@ from typing import Any, Literal, Protocol
 from unittest import mock
 
 from tfx.dsl.compiler import compiler, constants
+from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
+from tfx.orchestration.local import runner_utils
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
@@ -58,11 +60,7 @@ def run_pipeline(
     Returns:
         None if every node succeeded, else the failure.
     """
-    graph = compiler.Compiler().compile(pipeline)
-    runtime_parameter_utils.substitute_runtime_parameter(graph, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
-    for node in graph.nodes:
-        if node.pipeline_node.node_info.id in NEVER_CACHED:
-            node.pipeline_node.execution_options.caching_options.enable_cache = False
+    graph = compile_graph(pipeline, run_id)
     options = None
     if from_node:
         options = pipeline_pb2.RunOptions()
@@ -72,6 +70,54 @@ def run_pipeline(
     with _watched(watcher, failure), _orchestrator_flags():
         try:
             _RUNNERS[runner]().run_with_ir(graph, run_options=options)
+        except Exception as error:
+            if failure.error is None:
+                failure.error = error
+    return failure if failure.error is not None else None
+
+
+def compile_graph(pipeline: tfx_pipeline.Pipeline, run_id: str) -> pipeline_pb2.Pipeline:
+    """Returns TFX's intermediate representation of the pipeline for one run."""
+    graph = compiler.Compiler().compile(pipeline)
+    runtime_parameter_utils.substitute_runtime_parameter(graph, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
+    for node in graph.nodes:
+        if node.pipeline_node.node_info.id in NEVER_CACHED:
+            node.pipeline_node.execution_options.caching_options.enable_cache = False
+    return graph
+
+
+def upstream_nodes(graph: pipeline_pb2.Pipeline) -> dict[str, tuple[str, ...]]:
+    """Returns node -> the nodes that must have succeeded before it, both in the order of the graph."""
+    nodes = [node.pipeline_node for node in graph.nodes]
+    ids = [node.node_info.id for node in nodes]
+    return {node.node_info.id: tuple(sorted(node.upstream_nodes, key=ids.index)) for node in nodes}
+
+
+def run_node(graph: pipeline_pb2.Pipeline, node_id: str, watcher: NodeWatcher) -> Failure | None:
+    """Runs one node as the runners do, with the outputs that the nodes before it have left in the metadata store for this run.
+
+    Args:
+        graph: From `compile_graph`; the nodes before it have succeeded in its run.
+        node_id: The node.
+        watcher: Is told of it.
+
+    Returns:
+        None if it succeeded, else the failure.
+    """
+    deployment = runner_utils.extract_local_deployment_config(graph)
+    stores = deployment.metadata_connection_config
+    node = next(node.pipeline_node for node in graph.nodes if node.pipeline_node.node_info.id == node_id)
+    failure = Failure()
+    with _watched(watcher, failure), _orchestrator_flags():
+        try:
+            launcher.Launcher(
+                pipeline_node=node,
+                mlmd_connection=metadata.Metadata(getattr(stores, stores.WhichOneof("connection_config"))),
+                pipeline_info=graph.pipeline_info,
+                pipeline_runtime_spec=graph.runtime_spec,
+                executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
+                custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
+            ).launch()
         except Exception as error:
             if failure.error is None:
                 failure.error = error

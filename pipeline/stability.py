@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.locks import file_errors, locked
 from pipeline.paths import RootPaths
-from pipeline.run import file_errors, locked
 from schemas.config import Config
 from schemas.errors import ConfigError
 

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import ml_metadata as mlmd
@@ -20,6 +20,7 @@ from schemas.errors import ConfigError, recover
 _log = logging.getLogger(__name__)
 
 _UNFINISHED = (metadata_store_pb2.Execution.NEW, metadata_store_pb2.Execution.RUNNING)
+_SUCCEEDED = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
 _WITHOUT_OUTPUT = (LEAK_AUDIT, "Resolver", WARM_START_RESOLVER)
 """Nodes that may put out nothing, or not be there."""
 
@@ -58,14 +59,33 @@ def tidy(store: mlmd.MetadataStore, paths: RootPaths) -> None:
 
     Only for the holder of the root's lock.
     """
-    dead = [e for e in store.get_executions() if e.last_known_state in _UNFINISHED]
+    _bury(store, paths, store.get_executions())
+    for kind in ("executor_execution", "stateful_working_dir"):
+        for folder in paths.artifacts.glob(f"*/.system/{kind}/*"):
+            shutil.rmtree(folder, ignore_errors=True)
+    strike_out_lost(store, paths)
+
+
+def tidy_node(store: mlmd.MetadataStore, paths: RootPaths, run_id: str, node: str) -> None:
+    """Removes what a killed try of one node of a run left half done. Only for the holder of the node's lock."""
+    run = store.get_context_by_type_and_name("pipeline_run", run_id)
+    if run is not None:
+        _bury(store, paths, [e for e in store.get_executions_by_context(run.id) if _node_of(store, e) == node])
+
+
+def _bury(store: mlmd.MetadataStore, paths: RootPaths, executions: Sequence[metadata_store_pb2.Execution]) -> None:
+    """Makes failed ones of unfinished executions, whose processes are known to be gone, and removes their outputs."""
+    dead = [e for e in executions if e.last_known_state in _UNFINISHED]
     for execution in dead:
         for folder in paths.artifacts.glob(f"*/*/{execution.id}"):  # NODE/OUTPUT/EXECUTION, TFX's layout
             shutil.rmtree(folder, ignore_errors=True)
         execution.last_known_state = metadata_store_pb2.Execution.FAILED
-    for kind in ("executor_execution", "stateful_working_dir"):
-        for folder in paths.artifacts.glob(f"*/.system/{kind}/*"):
-            shutil.rmtree(folder, ignore_errors=True)
+    if dead:
+        store.put_executions(dead)
+
+
+def strike_out_lost(store: mlmd.MetadataStore, paths: RootPaths) -> None:
+    """Strikes out artifacts whose files are gone, all or some of them, so that the cache makes them anew."""
     sizes = _known_sizes(paths)
     gone = []
     for artifact in store.get_artifacts():
@@ -74,8 +94,6 @@ def tidy(store: mlmd.MetadataStore, paths: RootPaths) -> None:
             _log.warning("%s %s; it is made anew if it is needed", artifact.uri, why)
             artifact.state = metadata_store_pb2.Artifact.DELETED
             gone.append(artifact)
-    if dead:
-        store.put_executions(dead)
     if gone:
         store.put_artifacts(gone)
 
@@ -130,10 +148,21 @@ def outputs_of(store: mlmd.MetadataStore, run: metadata_store_pb2.Context) -> Ou
     """Returns node -> output -> its latest artifact in the run, cached and reused ones included."""
     outputs: Outputs = {}
     for execution in sorted(store.get_executions_by_context(run.id), key=lambda e: e.id):
-        node = next(c.name for c in store.get_contexts_by_execution(execution.id) if _type_name(store, c.type_id) == "node")
         for key, artifact in _outputs_of_execution(store, execution.id):
-            outputs.setdefault(node.rpartition(".")[2], {})[key] = artifact
+            outputs.setdefault(_node_of(store, execution), {})[key] = artifact
     return outputs
+
+
+def finished_nodes(store: mlmd.MetadataStore, run_id: str) -> set[str]:
+    """Returns the nodes that have succeeded in a run, by work or from the cache; none if there is no such run."""
+    run = store.get_context_by_type_and_name("pipeline_run", run_id)
+    executions = store.get_executions_by_context(run.id) if run is not None else []
+    return {_node_of(store, execution) for execution in executions if execution.last_known_state in _SUCCEEDED}
+
+
+def _node_of(store: mlmd.MetadataStore, execution: metadata_store_pb2.Execution) -> str:
+    contexts = store.get_contexts_by_execution(execution.id)
+    return next(c.name for c in contexts if _type_name(store, c.type_id) == "node").rpartition(".")[2]
 
 
 def _outputs_of_execution(store: mlmd.MetadataStore, execution: int) -> Iterator[tuple[str, metadata_store_pb2.Artifact]]:

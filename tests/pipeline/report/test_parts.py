@@ -161,7 +161,7 @@ def test_a_run_is_not_lost_for_the_want_of_a_report(tmp_path, monkeypatch):
     monkeypatch.setattr(write, "write_report", fails)
     screen = io.StringIO()
     summary = {"run_id": "20260101-120000-aaaa", "summary": str(tmp_path / "summary.json"), "report": str(tmp_path / "report.html")}
-    run._write_report(RootPaths(tmp_path), summary, RunConsole(screen, 1))
+    run.write_report(RootPaths(tmp_path), summary, RunConsole(screen, 1))
     assert summary["report"] is None
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     assert screen.getvalue() == f"warning: no report: no font; `clickrank report --root {tmp_path}` makes it\n"

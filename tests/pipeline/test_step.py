@@ -1,0 +1,204 @@
+"""The nodes of a run as processes of their own: in order, out of order, killed, told to wait, once more."""
+
+import fcntl
+import json
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.locks import locked_for_step
+from pipeline.nodes import NODES, nodes_for
+from pipeline.paths import RootPaths
+from pipeline.step import FIRST, LAST, check_run_id
+from pipeline.store import finished_nodes, open_store
+from pipeline.synth import generate
+from schemas.config import Config
+from schemas.errors import ConfigError
+from tests.faults.command import PROJECT, TINY, check_failed, clickrank, command, environment
+
+RUN_ID = "20260101-120000-steps"
+
+
+@pytest.fixture(scope="session")
+def log(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("steps") / "log"
+    generate(folder, displays=700, seed=5)
+    return folder
+
+
+def step(node, log, root, *args, run_id=RUN_ID):
+    return clickrank("node", node, log, "--root", root, "--run-id", run_id, *TINY, *args)
+
+
+def told(done):
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("run_id", ["20260101-120000-a1", "20260101-120000-steps"])
+def test_the_id_of_a_run_begins_with_its_time(run_id):
+    assert check_run_id(run_id) == run_id
+
+
+@pytest.mark.parametrize("run_id", ["", "mine", "20260101-120000", "20260101-120000-", "20260101-120000-A", "20260101-120000-a/b"])
+def test_other_ids_would_not_sort(run_id):
+    with pytest.raises(ConfigError, match=r"--run-id is YYYYMMDD-HHMMSS-NAME.* Received: "):
+        check_run_id(run_id)
+
+
+def test_what_cannot_be_run_is_refused_and_leaves_nothing(log, tmp_path):
+    root = tmp_path / "root"
+    check_failed(step("Trainor", log, root), 2, "no such node", "Received: 'Trainor'; the nodes are ClickExampleGen, ")
+    check_failed(step("LeakAudit", log, root, "--set", "audit.in_pipeline=false"), 2, "no such node under this configuration")
+    check_failed(step(FIRST, log, root, run_id="today"), 2, "--run-id", "Received: 'today'")
+    assert not root.exists()
+
+
+def test_a_node_waits_for_those_before_it_and_the_store_has_no_trace_of_the_try(log, tmp_path):
+    check_failed(step("Prebatch", log, tmp_path), 2, f"Prebatch: ClickExampleGen, Transform must succeed first in run {RUN_ID}")
+    assert open_store(RootPaths(tmp_path)).get_executions() == []
+
+
+def test_a_node_that_runs_a_run_at_the_root_and_another_configuration_are_told_apart(log, tmp_path):
+    steps = RootPaths(tmp_path).steps(RUN_ID)
+    steps.mkdir(parents=True)
+    with (steps / f"{FIRST}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        check_failed(step(FIRST, log, tmp_path), 75, f"{FIRST} of run {RUN_ID} is running already")
+    with RootPaths(tmp_path).lock.open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        check_failed(step(FIRST, log, tmp_path), 75, "another run is using this root")
+    with locked_for_step(RootPaths(tmp_path), RUN_ID):
+        check_failed(step("Gate", log, tmp_path), 2, "must succeed first")
+        check_failed(step("Gate", log, tmp_path, run_id="20260101-120000-other"), 75, "another run is using this root")
+        check_failed(clickrank("run", log, "--root", tmp_path, *TINY), 75, "another run is using this root")
+    done = step(FIRST, log, tmp_path, "--set", "gate.seed=1")
+    check_failed(done, 2, f"run {RUN_ID} began with another configuration, its sections gate differ")
+
+
+@pytest.fixture(scope="session")
+def by_run(log, tmp_path_factory):
+    """Root and summary of a run under the BeamDagRunner."""
+    root = tmp_path_factory.mktemp("by run")
+    done = clickrank("run", log, "--root", root, *TINY, "--json")
+    assert done.returncode == 0, done.stderr
+    return root, told(done)
+
+
+def weights(summary):
+    """Files of the pushed model's variables. Not those of its graph: TensorFlow numbers functions by process."""
+    files = {file.name: file.read_bytes() for file in (Path(summary["pushed_path"]) / "variables").iterdir()}
+    assert set(files) == {"variables.index", "variables.data-00000-of-00001"}
+    return files
+
+
+def start(node, log, root):
+    return subprocess.Popen(
+        [*command("node", node, log, "--root", root, "--run-id", RUN_ID, *TINY), "--json"],
+        cwd=PROJECT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def by_steps(log, tmp_path_factory):
+    """Root of a run whose nodes were processes of their own, and what each of them said.
+
+    The first two ran at once on a root that did not exist; StatisticsGen was killed at work, and then ran again.
+    """
+    root = tmp_path_factory.mktemp("by steps") / "root"
+    said = {}
+    pair = {node: start(node, log, root) for node in (FIRST, "CuratedSchema")}
+    for node, process in pair.items():
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        said[node] = json.loads(out)
+    killed = start("StatisticsGen", log, root)
+    deadline = time.monotonic() + 300
+    while not list(root.glob("artifacts/StatisticsGen/statistics/*")):
+        assert killed.poll() is None, killed.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert "StatisticsGen" not in finished_nodes(open_store(RootPaths(root)), RUN_ID)
+    for node in nodes_for(Config()):
+        if node not in said:
+            done = step(node, log, root, "--json")
+            assert done.returncode == 0, done.stderr
+            said[node] = told(done)
+    return root, said
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_nodes_one_by_one_come_to_what_a_run_comes_to(by_run, by_steps):
+    (_, whole), (root, said) = by_run, by_steps
+    assert {one["state"] for one in said.values()} == {"finished"}
+    summary = said[LAST]["summary"]
+    assert all(one["summary"] is None for node, one in said.items() if node != LAST)
+    assert summary["map_at_12"] == whole["map_at_12"]
+    assert weights(summary) == weights(whole)
+    assert Path(summary["pushed_path"]).parent == root / "serving"
+    for key in ("displays", "map_at_12_popularity", "blessed", "reasons", "examples", "bad_rows"):
+        assert summary[key] == whole[key]
+    assert set(summary) == set(whole)
+    assert set(summary["node_seconds"]) == set(nodes_for(Config()))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_run_of_steps_leaves_what_a_run_leaves(by_steps):
+    root, said = by_steps
+    paths = RootPaths(root)
+    summary = said[LAST]["summary"]
+    assert json.loads((paths.run(RUN_ID) / "summary.json").read_text()) == summary
+    assert f"<title>Blessed: run {RUN_ID}</title>" in paths.report(RUN_ID).read_text()
+    states = [(record["node"], record["state"]) for record in json.loads(paths.usage(RUN_ID).read_text())]
+    assert states == [(node, "finished") for node in NODES if node in said]
+    assert paths.record(RUN_ID).exists()
+    listed = json.loads(clickrank("versions", "--root", root, "--json").stdout)["versions"]
+    assert [version["map_at_12"] for version in listed] == [summary["map_at_12"]]
+    store = open_store(paths)
+    assert len(store.get_executions()) == len(said)  # the killed one was taken up again, and no node ran twice
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_node_that_succeeded_does_nothing_when_it_is_run_again(log, by_steps):
+    root, said = by_steps
+    before = {artifact.id for artifact in open_store(RootPaths(root)).get_artifacts()}
+    for node in ("Resolver", LAST):  # the one would else resolve the model that has gone out since
+        done = step(node, log, root, "--json")
+        assert (done.returncode, told(done)["state"]) == (0, "before"), done.stderr
+    assert told(done)["summary"]["pushed_version"] == said[LAST]["summary"]["pushed_version"]
+    store = open_store(RootPaths(root))
+    assert ({a.id for a in store.get_artifacts()}, len(store.get_executions())) == (before, len(said))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_next_run_takes_from_the_cache_and_a_refused_model_is_exit_code_4_of_the_pusher(log, by_steps, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(by_steps[0], root)
+    refused = ["--set", "gate.min_gain_over_popularity=0.9", "--set", "infra.max_bytes=1000"]
+    states = {}
+    for node in nodes_for(Config()):
+        done = step(node, log, root, *refused, "--json", run_id="20260101-130000-again")
+        states[node] = told(done)["state"]
+        assert done.returncode == (4 if node == LAST else 0), done.stderr
+    assert told(done)["summary"]["pushed_version"] is None
+    assert "NOT BLESSED" in done.stderr
+    assert {node for node, state in states.items() if state == "finished"} == {
+        "Resolver",
+        "Evaluator",
+        "Gate",
+        "InfraValidator",
+        LAST,
+    }
