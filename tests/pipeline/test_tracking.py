@@ -49,11 +49,11 @@ def paths(tmp_path):
 
 
 def test_parameters_are_the_configuration_without_where_to_track():
-    given = parameters(load_config((), ["trainer.num_epochs=3", "tracking.mlflow_uri=http://x"]))
+    given = parameters(load_config((), ["trainer.num_epochs=3", "trainer.losses=[{name: focal}]", "tracking.mlflow_uri=http://x"]))
     assert given["trainer.num_epochs"] == "3"
     assert given["model.kind"] == "wide_deep"
     assert given["split.eval_days"] == "[11, 12]"
-    assert json.loads(given["trainer.losses"])[0]["name"] == "sigmoid_cross_entropy"
+    assert json.loads(given["trainer.losses"])[0]["name"] == "focal"
     assert not [name for name in given if name.startswith("tracking")]
 
 
