@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -118,6 +119,29 @@ def node(
         typer.echo(json.dumps(result))
     if result["summary"] and result["summary"]["pushed_version"] is None:
         raise typer.Exit(NOT_PUSHED_EXIT_CODE)
+
+
+@app.command()
+def compile(
+    out: Annotated[Path, typer.Argument(help="File to write, .yaml.")],
+    config: ConfigFiles = None,
+    set_: Settings = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Compile the pipeline for Kubeflow Pipelines: a step for each node, which runs `clickrank node` in the project's image."""
+    from pipeline.config import load_config
+    from pipeline.noise import log_to
+
+    loaded = load_config(config or (), set_ or ())
+    with tempfile.TemporaryDirectory(prefix="clickrank-compile-") as temporary, log_to(Path(temporary) / "log.txt", verbose):
+        from pipeline.kubeflow.compile import compile_pipeline
+
+        steps = compile_pipeline(out, loaded)
+    if as_json:
+        typer.echo(json.dumps({"path": str(out), "nodes": steps}))
+    else:
+        typer.echo(f"{len(steps)} steps: {out}")
 
 
 @app.command()

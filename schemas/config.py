@@ -7,10 +7,12 @@ Loading files and `--set` is the business of `pipeline/config.py`.
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from schemas import features
+from schemas.kubeflow import KubeflowConfig
 from schemas.losses import find_loss
+from schemas.section import Section
 
 LOCAL_BEAM_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 """Beam's runner within one process. Named in full, as Beam's default first tries to download another one."""
@@ -24,10 +26,6 @@ PositiveInt = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
-
-
 def _refuse_foreign(section: BaseModel, kind: str, keys: Mapping[str, tuple[str, ...]]) -> None:
     """Raises ValueError if a key is set that is another kind's and not this one's."""
     for key in dict.fromkeys(key for others in keys.values() for key in others):
@@ -36,7 +34,7 @@ def _refuse_foreign(section: BaseModel, kind: str, keys: Mapping[str, tuple[str,
             raise ValueError(f"{kind} has no {key}; it is for {', '.join(k for k, own in keys.items() if key in own)}")
 
 
-class IngestConfig(_Section):
+class IngestConfig(Section):
     """Reading the raw tables."""
 
     max_bad_fraction: Fraction = Field(1e-4, description="The run stops if more than this share of the rows read is bad.")
@@ -46,7 +44,7 @@ class IngestConfig(_Section):
     block_bytes: PositiveInt = Field(8 << 20, description="Bytes of CSV text parsed at a time.")
 
 
-class SplitConfig(_Section):
+class SplitConfig(Section):
     """Which displays train and which evaluate. A display is never in both."""
 
     eval_days: tuple[Annotated[int, Field(ge=0)], ...] = Field(
@@ -63,7 +61,7 @@ class SplitConfig(_Section):
         return self
 
 
-class FeaturesConfig(_Section):
+class FeaturesConfig(Section):
     """Feature engineering."""
 
     history: Literal["past", "all"] = Field(
@@ -97,7 +95,7 @@ class FeaturesConfig(_Section):
         return self
 
 
-class EncodingConfig(_Section):
+class EncodingConfig(Section):
     """How raw features become model inputs; read by Transform and Trainer."""
 
     add: tuple[str, ...] = Field((), description="Features of the feature table to switch on that are off by default.")
@@ -120,7 +118,7 @@ class EncodingConfig(_Section):
         return self
 
 
-class PrebatchConfig(_Section):
+class PrebatchConfig(Section):
     """The records that the Trainer reads."""
 
     prebatch_size: PositiveInt = Field(4096, description="Rows of a record; a record holds whole displays.")
@@ -130,7 +128,7 @@ class PrebatchConfig(_Section):
     file_bytes: PositiveInt = Field(128 << 20, description="Bytes of a file, roughly; a shard may have several.")
 
 
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """The model; docs/models.md has the formulas. Sizes, dropout and crosses are let pass by every kind; other keys only by kinds
     that use them.
     """
@@ -217,7 +215,7 @@ _SCHEDULE_KEYS = {
 """The keys of `ScheduleConfig` that each kind has, beside those of the warm-up."""
 
 
-class ScheduleConfig(_Section):
+class ScheduleConfig(Section):
     """How a learning rate changes by step. Steps count from 0; what follows a warm-up counts from its end."""
 
     kind: Literal["constant", "exponential", "cosine", "piecewise", "polynomial"] = Field(
@@ -277,7 +275,7 @@ _OPTIMIZER_KEYS = {
 """The keys of `OptimizerConfig` that each optimizer has, beside `learning_rate` and `schedule`."""
 
 
-class OptimizerConfig(_Section):
+class OptimizerConfig(Section):
     """One part's optimizer."""
 
     name: Literal["ftrl", "adagrad", "adam", "rmsprop", "sgd", "momentum"] = Field(
@@ -318,7 +316,7 @@ class OptimizerConfig(_Section):
 _TO_THE_END = ScheduleConfig(kind="polynomial")
 
 
-class LossConfig(_Section):
+class LossConfig(Section):
     """One of the losses; parameters that are not given take the loss's own defaults."""
 
     name: str = Field(description="Name in the table of losses.")
@@ -345,7 +343,7 @@ class LossConfig(_Section):
         return {name: default if given[name] is None else given[name] for name, default in find_loss(self.name).parameters.items()}
 
 
-class TrainerConfig(_Section):
+class TrainerConfig(Section):
     """Training."""
 
     strategy: Literal["none", "mirrored", "multi_worker", "parameter_server"] = Field(
@@ -459,7 +457,7 @@ class TrainerConfig(_Section):
         return self
 
 
-class EvaluateConfig(_Section):
+class EvaluateConfig(Section):
     """Evaluation."""
 
     slices: tuple[tuple[str, ...], ...] = Field(
@@ -478,7 +476,7 @@ class EvaluateConfig(_Section):
     )
 
 
-class GateConfig(_Section):
+class GateConfig(Section):
     """When a model may go out; docs/gate.md has the formulas."""
 
     min_gain_over_popularity: float = Field(0.005, description="MAP@12 must exceed the popularity baseline's by at least this.")
@@ -524,7 +522,7 @@ class GateConfig(_Section):
         return self
 
 
-class InfraConfig(_Section):
+class InfraConfig(Section):
     """What a server must be able to do with a model before it may go out."""
 
     timeout_s: Annotated[float, Field(gt=0.0)] = Field(
@@ -540,13 +538,13 @@ class InfraConfig(_Section):
     )
 
 
-class PushConfig(_Section):
+class PushConfig(Section):
     """Where blessed models go."""
 
     directory: str | None = Field(None, description="Folder of the numbered versions; ROOT/serving unless given.")
 
 
-class ReportConfig(_Section):
+class ReportConfig(Section):
     """The report of a run."""
 
     importance_displays: Annotated[int, Field(ge=0)] = Field(
@@ -556,7 +554,7 @@ class ReportConfig(_Section):
     drift_threshold: Fraction = Field(0.1, description="A feature whose distribution moved by more than this is marked.")
 
 
-class TrackingConfig(_Section):
+class TrackingConfig(Section):
     """Where runs are kept track of, beside their folder; docs/tracking.md."""
 
     mlflow_uri: Annotated[str, Field(pattern=r"^https?://[^/]")] | None = Field(
@@ -577,7 +575,7 @@ class TrackingConfig(_Section):
         return self
 
 
-class AuditConfig(_Section):
+class AuditConfig(Section):
     """The leak audit, in the pipeline and of `clickrank features --audit`."""
 
     in_pipeline: bool = Field(True, description="Whether `clickrank run` audits the features; if not, the verdict says so.")
@@ -593,14 +591,14 @@ class AuditConfig(_Section):
     )
 
 
-class BeamConfig(_Section):
+class BeamConfig(Section):
     """How Apache Beam runs the data-parallel parts."""
 
     runner: str = Field(LOCAL_BEAM_RUNNER, description="Beam's --runner.")
     args: tuple[str, ...] = Field((), description="Further Beam flags, as Beam spells them.")
 
 
-class Config(_Section):
+class Config(Section):
     """The whole tree."""
 
     ingest: IngestConfig = IngestConfig()
@@ -618,6 +616,7 @@ class Config(_Section):
     tracking: TrackingConfig = TrackingConfig()
     audit: AuditConfig = AuditConfig()
     beam: BeamConfig = BeamConfig()
+    kubeflow: KubeflowConfig = KubeflowConfig()
 
     @model_validator(mode="after")
     def _crosses_are_inputs(self) -> "Config":

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config import load_config
+from pipeline.kubeflow.compile import compile_pipeline
 from pipeline.locks import locked_for_step
 from pipeline.nodes import NODES, nodes_for
 from pipeline.paths import RootPaths
@@ -202,3 +204,16 @@ def test_a_next_run_takes_from_the_cache_and_a_refused_model_is_exit_code_4_of_t
         "InfraValidator",
         LAST,
     }
+
+
+def test_a_step_that_fails_ends_the_pipeline_with_its_message(tmp_path, monkeypatch, capfd):
+    from kfp import components, local
+
+    file = tmp_path / "pipeline.yaml"
+    compile_pipeline(file, load_config((), ["kubeflow.allow_image_tag=true", "kubeflow.pod.image=python-clickrank:1"]))
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "kfp"), workspace_root=str(tmp_path / "work"))
+    with pytest.raises(RuntimeError, match="clickrank"):
+        components.load_component_from_file(str(file))(data="nowhere", root=str(tmp_path / "root"), run_id="today")
+    assert "error: --run-id is YYYYMMDD-HHMMSS-NAME" in capfd.readouterr().out
+    assert not (tmp_path / "root").exists()

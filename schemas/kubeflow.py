@@ -1,0 +1,104 @@
+"""The section `kubeflow` of the configuration: what the pods of a pipeline on Kubeflow get. Read by `clickrank compile` alone."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from schemas.section import Section
+
+_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
+
+_Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+_Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+_Cpu = Annotated[str, Field(pattern=r"^([1-9]\d*m|\d+(\.\d+)?)$")]
+_Memory = Annotated[str, Field(pattern=r"^[1-9]\d*([EPTGMK]i?)?$")]
+_Path = Annotated[str, Field(pattern=r"^/[^\s:]+$")]
+
+
+class TolerationConfig(Section):
+    """A taint of nodes of the cluster that a pod may run on in spite of."""
+
+    key: Annotated[str, Field(min_length=1)] = Field(description="The taint's key.")
+    operator: Literal["Equal", "Exists"] = Field("Exists", description="Exists: any value. Equal: that of `value`.")
+    value: str | None = Field(None, description="The taint's value; for Equal only.")
+    effect: Literal["NoExecute", "NoSchedule", "PreferNoSchedule"] | None = Field(
+        None, description="The taint's effect; any unless given."
+    )
+
+    @model_validator(mode="after")
+    def _value_of_equal(self) -> "TolerationConfig":
+        if (self.operator == "Equal") != (self.value is not None):
+            raise ValueError("value is for operator Equal, which needs it")
+        return self
+
+
+class SecretConfig(Section):
+    """A Kubernetes secret whose values become environment variables. Its name goes into the pipeline, its values never do."""
+
+    name: _Name = Field(description="Name of the secret in the namespace of the run.")
+    keys: Annotated[dict[str, _Variable], Field(min_length=1)] = Field(description="Key in the secret -> environment variable.")
+
+
+class VolumeConfig(Section):
+    """A persistent volume claim that all pods mount."""
+
+    claim: _Name = Field(description="Name of the claim in the namespace of the run.")
+    mount_path: _Path = Field(description="Where it is mounted.")
+    sub_path: str = Field("", description="Folder in the volume to mount; all of it unless given.")
+
+
+class PodConfig(Section):
+    """What the pod of a node gets. A key that is null is left to `kubeflow.pod`, and there to the cluster."""
+
+    image: Annotated[str, Field(min_length=1)] | None = Field(None, description="The project's image, by digest: NAME@sha256:...")
+    cpu_request: _Cpu | None = Field(None, description="CPUs that the pod is promised, e.g. 2 or 500m.")
+    cpu_limit: _Cpu | None = Field(None, description="CPUs that it may use.")
+    memory_request: _Memory | None = Field(None, description="Memory that the pod is promised, e.g. 8Gi.")
+    memory_limit: _Memory | None = Field(None, description="Memory that it may use.")
+    gpus: Annotated[int, Field(ge=0)] | None = Field(None, description="GPUs; 0 takes away those of `kubeflow.pod`.")
+    gpu_type: Annotated[str, Field(min_length=1)] | None = Field(None, description="Name of the resource that GPUs are.")
+    scratch: _Memory | None = Field(None, description="Size limit of a volume of the pod's own at /tmp; none unless given.")
+    node_selector: dict[str, str] | None = Field(None, description="Labels that the cluster's node must have.")
+    tolerations: tuple[TolerationConfig, ...] | None = Field(None, description="Taints that it may have.")
+    secrets: tuple[SecretConfig, ...] | None = Field(None, description="Secrets as environment variables.")
+    timeout_s: Annotated[int, Field(gt=0)] | None = Field(None, description="Seconds that one try of the node may take.")
+    retries: Annotated[int, Field(ge=0)] | None = Field(None, description="How often it is tried again when it fails.")
+    backoff_s: Annotated[int, Field(gt=0)] | None = Field(None, description="Seconds before the first retry; doubled each time.")
+
+    def over(self, other: "PodConfig") -> "PodConfig":
+        """Returns these keys, and those of `other` where they are null."""
+        own = {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}
+        return other.model_copy(update=own)
+
+
+class KubeflowConfig(Section):
+    """The pipeline on Kubeflow Pipelines; docs/kubeflow.md."""
+
+    allow_image_tag: bool = Field(
+        False, description="Whether an image may be named by a tag, under which another image may lie tomorrow."
+    )
+    image_pull_secrets: tuple[_Name, ...] = Field((), description="Secrets by which the cluster pulls the image.")
+    volumes: tuple[VolumeConfig, ...] = Field((), description="Volumes of all pods; the root and the raw tables lie on them.")
+    pod: PodConfig = Field(PodConfig(gpu_type="nvidia.com/gpu", retries=2, backoff_s=60), description="What every node's pod gets.")
+    nodes: dict[str, PodConfig] = Field({}, description="What the pod of one node of the pipeline gets instead, by the node's id.")
+
+    def pod_of(self, node: str) -> PodConfig:
+        """Returns what the pod of a node gets."""
+        return self.nodes.get(node, PodConfig()).over(self.pod)
+
+    @model_validator(mode="after")
+    def _mounted_once(self) -> "KubeflowConfig":
+        paths = [volume.mount_path.rstrip("/") for volume in self.volumes]
+        if len(set(paths)) != len(paths):
+            raise ValueError("volumes: two have the same mount_path")
+        return self
+
+    @model_validator(mode="after")
+    def _images_by_digest(self) -> "KubeflowConfig":
+        for pod in (self.pod, *self.nodes.values()):
+            if pod.image and not self.allow_image_tag and not _DIGEST.fullmatch(pod.image):
+                raise ValueError(
+                    f"image {pod.image!r} is not named by its digest, NAME@sha256:...; kubeflow.allow_image_tag=true lets it pass"
+                )
+        return self

@@ -1,0 +1,257 @@
+"""The compiled pipeline: read back by Kubeflow's own protos, and held against the graph and the configuration."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+from google.protobuf import json_format
+from kfp.kubernetes import kubernetes_executor_config_pb2
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+from pipeline.config import load_config
+from pipeline.graph import create_pipeline
+from pipeline.kubeflow.compile import compile_pipeline, step_name, to_settings
+from pipeline.nodes import NODES, nodes_for
+from pipeline.paths import RootPaths
+from pipeline.runners import compile_graph, upstream_nodes
+from schemas.config import Config
+from schemas.errors import ConfigError
+
+IMAGE = "registry.example/clickrank@sha256:" + "ab" * 32
+OTHER = "registry.example/clickrank-gpu@sha256:" + "cd" * 32
+PLAIN = (f"kubeflow.pod.image={IMAGE}",)
+
+
+def compiled(folder, *settings):
+    """The pipeline's spec and, by node, its container, task and Kubernetes settings."""
+    file = folder / "pipeline.yaml"
+    compile_pipeline(file, load_config((), (*PLAIN, *settings)))
+    documents = list(yaml.safe_load_all(file.read_text()))
+    spec = json_format.ParseDict(documents[0], pipeline_spec_pb2.PipelineSpec())
+    platform = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"] if len(documents) > 1 else {}
+    steps = {}
+    for task in spec.root.dag.tasks.values():
+        executor = spec.components[task.component_ref.name].executor_label
+        container = spec.deployment_spec["executors"][executor]["container"]
+        config = kubernetes_executor_config_pb2.KubernetesExecutorConfig()
+        json_format.ParseDict(platform.get(executor, {}), config)
+        steps[task.task_info.name] = (json_format.MessageToDict(container), task, json_format.MessageToDict(config))
+    return spec, steps
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return compiled(tmp_path_factory.mktemp("plain"))
+
+
+def test_there_is_a_step_for_each_node_of_the_graph_with_its_dependencies(plain, tmp_path):
+    _, steps = plain
+    graph = compile_graph(create_pipeline("data", "", RootPaths(tmp_path), Config()), "run")
+    upstream = upstream_nodes(graph)
+    assert set(upstream) == set(nodes_for(Config()))
+    assert upstream["Gate"] == ("LeakAudit", "Trainer", "Resolver", "Evaluator")
+    found = {node: set(task.dependent_tasks) for node, (_, task, _) in steps.items()}
+    assert found == {node: {step_name(name) for name in before} for node, before in upstream.items()}
+
+
+def test_the_last_node_comes_after_all_others(plain):
+    _, steps = plain
+    before = {step_name(node): set(task.dependent_tasks) for node, (_, task, _) in steps.items()}
+    reached, new = set(), {step_name(NODES[-1])}
+    while new:
+        reached |= new
+        new = {name for step in new for name in before[step]} - reached
+    assert reached == set(before)
+
+
+@pytest.mark.parametrize(
+    ("setting", "nodes"),
+    [
+        ("audit.in_pipeline=false", set(nodes_for(Config())) - {"LeakAudit"}),
+        ("trainer.warm_start=latest_blessed", {*nodes_for(Config()), "WarmStartResolver"}),
+    ],
+)
+def test_the_configuration_shapes_the_graph(tmp_path, setting, nodes):
+    assert set(compiled(tmp_path, setting)[1]) == nodes
+
+
+def test_a_step_runs_its_node_in_the_image_and_kubeflow_caches_nothing(plain):
+    spec, steps = plain
+    for node, (container, task, _) in steps.items():
+        assert container["image"] == IMAGE
+        assert "pip install" not in json.dumps(container)
+        assert '"-m", "pipeline.cli", "node", node, data, "--root", root, "--run-id", run_id' in container["command"][-1]
+        assert not task.caching_options.enable_cache
+        inputs = task.inputs.parameters
+        assert inputs["node"].runtime_value.constant.string_value == node
+        assert {name: inputs[name].component_input_parameter for name in inputs} == {
+            "node": "",
+            "settings": "",
+            **{name: name for name in ("data", "root", "run_id", "overrides")},
+        }
+    parameters = spec.root.input_definitions.parameters
+    assert {name: parameter.is_optional for name, parameter in parameters.items()} == {
+        "data": False,
+        "root": False,
+        "run_id": False,
+        "overrides": True,
+    }
+
+
+def test_steps_get_the_configuration_that_was_compiled_but_for_what_is_not_theirs(tmp_path):
+    settings = ("trainer.seed=7", "model.hidden_units=[16]", "kubeflow.pod.cpu_limit='3'")
+    task = compiled(tmp_path, *settings)[1]["Trainer"][1]
+    constant = json_format.MessageToDict(task.inputs.parameters["settings"])["runtimeValue"]["constant"]
+    assert constant == ["model.hidden_units=[16]", "trainer.seed=7"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (),
+        ("trainer.deep_optimizer={name: sgd, learning_rate: 1.0e-7}", "gate.max_calibration=null"),
+        ("features.ctr_min_views={pop_ad_id: 5}", "split.eval_days=[]", "split.eval_fraction=0.2"),
+        ("trainer.warm_start='0x10'", "beam.args=['--a=b c', '--d=#e']", "push.directory=/a:b"),
+    ],
+)
+def test_what_the_steps_get_gives_the_same_configuration(settings):
+    config = load_config((), settings)
+    assert load_config((), to_settings(config)) == config
+
+
+def resources(container):
+    """Kubeflow writes each resource twice, under an old and a new name; the new ones."""
+    found = dict(container.get("resources", {}))
+    found |= found.pop("accelerator", {})
+    return {name: value for name, value in found.items() if name.startswith("resource")}
+
+
+def look(step):
+    """What the configuration gives a step."""
+    container, task, platform = step
+    retry = json_format.MessageToDict(task.retry_policy)
+    retry.pop("backoffMaxDuration", None)
+    return {"image": container["image"], "resources": resources(container), "retry": retry, "platform": platform}
+
+
+@pytest.mark.parametrize(
+    ("setting", "where", "expected"),
+    [
+        (f"image={OTHER}", "image", OTHER),
+        ("cpu_request=500m", "resources", {"resourceCpuRequest": "500m"}),
+        ("cpu_limit='2'", "resources", {"resourceCpuLimit": "2"}),
+        ("memory_request=8Gi", "resources", {"resourceMemoryRequest": "8Gi"}),
+        ("memory_limit=16Gi", "resources", {"resourceMemoryLimit": "16Gi"}),
+        ("gpus=2", "resources", {"resourceType": "nvidia.com/gpu", "resourceCount": "2"}),
+        ("retries=5", "retry", {"maxRetryCount": 5, "backoffDuration": "60s", "backoffFactor": 2.0}),
+        ("retries=0", "retry", {}),
+        ("backoff_s=10", "retry", {"maxRetryCount": 2, "backoffDuration": "10s", "backoffFactor": 2.0}),
+        ("timeout_s=3600", "platform", {"activeDeadlineSeconds": "3600"}),
+        ("node_selector={pool: big}", "platform", {"nodeSelector": {"labels": {"pool": "big"}}}),
+        ("tolerations=[{key: gpu}]", "platform", {"tolerations": [{"key": "gpu", "operator": "Exists"}]}),
+        (
+            "tolerations=[{key: gpu, operator: Equal, value: 'yes', effect: NoSchedule}]",
+            "platform",
+            {"tolerations": [{"key": "gpu", "operator": "Equal", "value": "yes", "effect": "NoSchedule"}]},
+        ),
+        (
+            "scratch=20Gi",
+            "platform",
+            {"emptyDirMounts": [{"volumeName": "scratch", "mountPath": "/tmp", "sizeLimit": "20Gi"}]},
+        ),
+        (
+            "secrets=[{name: mlflow, keys: {token: MLFLOW_TRACKING_TOKEN}}]",
+            "platform",
+            {
+                "secretAsEnv": [
+                    {
+                        "secretName": "mlflow",
+                        "secretNameParameter": {"runtimeValue": {"constant": "mlflow"}},
+                        "keyToEnv": [{"secretKey": "token", "envVar": "MLFLOW_TRACKING_TOKEN"}],
+                        "optional": False,
+                    }
+                ]
+            },
+        ),
+    ],
+)
+def test_a_key_of_the_pod_changes_every_step_or_one_and_nothing_else(tmp_path, plain, setting, where, expected):
+    _, before = plain
+    _, every = compiled(tmp_path, f"kubeflow.pod.{setting}")
+    _, one = compiled(tmp_path, f"kubeflow.nodes.Trainer.{setting}")
+    for node, step in before.items():
+        changed = {**look(step), where: expected}
+        assert changed != look(step)
+        assert look(every[node]) == changed
+        assert look(one[node]) == (changed if node == "Trainer" else look(step))
+
+
+def test_the_gpus_have_the_name_that_the_cluster_gives_them_and_a_node_can_do_without(tmp_path):
+    steps = compiled(tmp_path, "kubeflow.pod.gpus=1", "kubeflow.pod.gpu_type=amd.com/gpu", "kubeflow.nodes.Gate.gpus=0")[1]
+    assert resources(steps["Trainer"][0]) == {"resourceType": "amd.com/gpu", "resourceCount": "1"}
+    assert resources(steps["Gate"][0]) == {}
+
+
+def test_all_pods_get_the_volumes_and_the_secrets_of_the_registry(tmp_path, plain):
+    settings = ("kubeflow.volumes=[{claim: root, mount_path: /root, sub_path: a}]", "kubeflow.image_pull_secrets=[registry]")
+    for node, step in compiled(tmp_path, *settings)[1].items():
+        root = {"runtimeValue": {"constant": "root"}}
+        platform = {
+            "pvcMount": [{"constant": "root", "pvcNameParameter": root, "mountPath": "/root", "subPath": "a"}],
+            "imagePullSecret": [{"secretName": "registry", "secretNameParameter": {"runtimeValue": {"constant": "registry"}}}],
+        }
+        assert look(step) == {**look(plain[1][node]), "platform": platform}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["kubeflow.pod.image=r.example/clickrank:1"], "image 'r.example/clickrank:1' is not named by its digest"),
+        (["kubeflow.pod.image=r.example/clickrank"], "kubeflow.allow_image_tag=true lets it pass"),
+        ([f"kubeflow.nodes.Gate.image={IMAGE}0"], "is not named by its digest"),
+        (["kubeflow.pod.image=null"], "no image for ClickExampleGen, .*; set kubeflow.pod.image to NAME@sha256:"),
+        (["kubeflow.nodes.Trainor.gpus=1"], "kubeflow.nodes: no such node in this pipeline: Trainor; the nodes are "),
+        (["kubeflow.nodes.LeakAudit.retries=1", "audit.in_pipeline=false"], "no such node in this pipeline: LeakAudit"),
+        (["kubeflow.nodes.Trainer.gpu=1"], "unknown config key kubeflow.nodes.Trainer.gpu"),
+        (["kubeflow.pod.memory_limit=16GB"], r"kubeflow.pod.memory_limit: .* Received: '16GB'"),
+        (["kubeflow.pod.tolerations=[{key: a, operator: Equal}]"], "value is for operator Equal, which needs it"),
+        (["kubeflow.volumes=[{claim: a, mount_path: /d}, {claim: b, mount_path: /d/}]"], "volumes: two have the same mount_path"),
+    ],
+)
+def test_what_cannot_work_is_refused(tmp_path, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        compiled(tmp_path, *settings)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_tag_passes_if_that_is_wanted(tmp_path):
+    image = "r.example/clickrank:1"
+    settings = ("kubeflow.allow_image_tag=true", f"kubeflow.pod.image={image}")
+    assert {container["image"] for container, _, _ in compiled(tmp_path, *settings)[1].values()} == {image}
+
+
+def test_the_command_writes_the_same_bytes_in_another_process_and_nothing_of_its_environment(tmp_path):
+    settings = [*PLAIN, "kubeflow.pod.secrets=[{name: s, keys: {b: B, a: A}}]", "kubeflow.pod.node_selector={b: '1', a: '2'}"]
+    compiled(tmp_path, *settings)
+    secret = "hush-hush-4711"
+    out, arguments = tmp_path / "again.yaml", [part for setting in settings for part in ("--set", setting)]
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", "compile", str(out), *arguments, "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONHASHSEED": "7", "A": secret, "B": secret, "MLFLOW_TRACKING_TOKEN": secret},
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["nodes"]["Prebatch"] == ["ClickExampleGen", "Transform"]
+    assert out.read_bytes() == (tmp_path / "pipeline.yaml").read_bytes()
+    assert secret not in out.read_text()
+    assert str(tmp_path) not in out.read_text()
+
+
+def test_the_file_is_a_yaml_file(tmp_path):
+    with pytest.raises(ConfigError, match=r"OUT is a .yaml file. Received: .*pipeline.json"):
+        compile_pipeline(tmp_path / "pipeline.json", load_config((), PLAIN))
