@@ -206,6 +206,27 @@ def test_a_next_run_takes_from_the_cache_and_a_refused_model_is_exit_code_4_of_t
     }
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_compiled_pipeline_really_runs_and_comes_to_what_a_run_comes_to(log, by_run, tmp_path, monkeypatch):
+    """Every step by Kubeflow's own runner for one machine, which starts the very command that the pod would start."""
+    from kfp import components, local
+
+    settings = TINY[1::2]
+    file, root, run_id = tmp_path / "pipeline.yaml", tmp_path / "root", "20260101-140000-kfp"
+    image = "registry.example/clickrank@sha256:" + "0" * 64
+    compile_pipeline(file, load_config((), [f"kubeflow.pod.image={image}", *settings[:4]]))
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "kfp"), workspace_root=str(tmp_path / "work"))
+    with pytest.warns(RuntimeWarning, match="non-Python base image"):
+        components.load_component_from_file(str(file))(data=str(log), root=str(root), run_id=run_id, overrides=settings[4:])
+    summary = json.loads((RootPaths(root).run(run_id) / "summary.json").read_text())
+    assert summary["map_at_12"] == by_run[1]["map_at_12"]
+    assert weights(summary) == weights(by_run[1])
+    assert finished_nodes(open_store(RootPaths(root)), run_id) == set(nodes_for(Config()))
+
+
 def test_a_step_that_fails_ends_the_pipeline_with_its_message(tmp_path, monkeypatch, capfd):
     from kfp import components, local
 
