@@ -23,7 +23,7 @@ for cell in json.load(open(sys.argv[1]))["cells"]:
     if cell["cell_type"] == "code":
         with capture_output() as captured:
             result = shell.run_cell("".join(cell["source"]))
-        outputs = [type(o.data).__name__ + " ".join(o.data) + str(o.data)[:2000] for o in captured.outputs]
+        outputs = [type(o.data).__name__ + " ".join(o.data) + str(o.data) for o in captured.outputs]
         error = result.error_in_exec or result.error_before_exec
         shown.append({"result": type(result.result).__name__, "outputs": outputs, "error": error and repr(error)})
 print(json.dumps(shown))
