@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import load_config
-from pipeline.nodes import WARM_START_RESOLVER
 from pipeline.noise import log_to
 from pipeline.paths import RootPaths
 from pipeline.record import Record, read_record
@@ -75,13 +74,13 @@ def _pin_warm_start(paths: RootPaths, run_id: str, config: Config, verbose: bool
     with tempfile.TemporaryDirectory(prefix="clickrank-rerun-") as temporary, log_to(Path(temporary) / "log.txt", verbose):
         from tfx.utils import path_utils
 
-        from pipeline.store import open_store, outputs_of
+        from pipeline.store import input_of, open_store, outputs_of
 
         store = open_store(paths)
         context = store.get_context_by_type_and_name("pipeline_run", run_id)
         if context is None:
             raise ConfigError(f"run {run_id} is not in {paths.metadata}, so what its training started from is not known")
-        base = outputs_of(store, context).get(WARM_START_RESOLVER, {}).get("model")
+        base = input_of(store, outputs_of(store, context)["Trainer"]["model"], "base_model")
     trainer = config.trainer.model_dump()
     if base is None:
         trainer |= {name: TrainerConfig.model_fields[name].default for name in trainer if name.startswith("warm_start")}

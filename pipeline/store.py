@@ -165,6 +165,14 @@ def _node_of(store: mlmd.MetadataStore, execution: metadata_store_pb2.Execution)
     return next(c.name for c in contexts if _type_name(store, c.type_id) == "node").rpartition(".")[2]
 
 
+def input_of(store: mlmd.MetadataStore, artifact: metadata_store_pb2.Artifact, key: str) -> metadata_store_pb2.Artifact | None:
+    """Returns what came in by `key` where an artifact was made, in this run or, from the cache, an earlier one; None if nothing."""
+    makers = [e.execution_id for e in store.get_events_by_artifact_ids([artifact.id]) if e.type == metadata_store_pb2.Event.OUTPUT]
+    events = store.get_events_by_execution_ids([min(makers)])
+    found = [e.artifact_id for e in events if e.type == metadata_store_pb2.Event.INPUT and e.path.steps[0].key == key]
+    return store.get_artifacts_by_id(found)[0] if found else None
+
+
 def _outputs_of_execution(store: mlmd.MetadataStore, execution: int) -> Iterator[tuple[str, metadata_store_pb2.Artifact]]:
     events = [e for e in store.get_events_by_execution_ids([execution]) if e.type == metadata_store_pb2.Event.OUTPUT]
     artifacts = {a.id: a for a in store.get_artifacts_by_id([e.artifact_id for e in events])}

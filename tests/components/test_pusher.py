@@ -44,6 +44,16 @@ def base(tmp_path):
     return tmp_path / "serving"
 
 
+def test_of_a_model_that_an_older_version_holds_only_a_push_of_new_ones_stays_out(model, base, tmp_path):
+    first = push(model, base)
+    newer = push(make_model(tmp_path / "other", b"other"), base)
+    again = push(model, base, only_new=True)
+    assert (again.number, again.reused) == (first.number, True)
+    assert versions.current(base) == newer.path
+    assert not push(make_model(tmp_path / "third", b"third"), base, only_new=True).reused
+    assert push(model, base).number > newer.number
+
+
 def test_first_push(model, base):
     version = push(model, base)
     assert version.number >= int(time.time()) - 10

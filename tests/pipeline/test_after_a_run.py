@@ -93,6 +93,19 @@ def test_a_rerun_leaves_the_first_run_as_it_was_and_pushes_nothing(first, again)
     assert [v.name for v in (root / "serving").iterdir() if v.name.isdigit()] == [str(result["pushed_version"])]
 
 
+def test_a_training_that_started_from_the_blessed_model_starts_from_that_one_again(log, first, again):
+    root, _ = first
+    settings = ("--set", "trainer.warm_start=latest_blessed", "--set", "trainer.seed=5", "--set", "gate.max_loss_to_blessed=1")
+    done = clickrank("run", log, "--root", root, *TINY, *settings, "--json")
+    assert done.returncode == 0, done.stderr  # blessed, so the latest blessed model is another one now
+    warm = json.loads(done.stdout.splitlines()[-1])
+    assert warm["map_at_12"] != again[1]["map_at_12"]
+    done = clickrank("rerun", warm["run_id"], "--root", root, "--json")
+    assert done.returncode == 0, done.stderr
+    rerun = json.loads(done.stdout.splitlines()[-1])["rerun"]
+    assert (rerun["same"], rerun["same_model"]) == (True, True)
+
+
 def test_both_runs_are_in_mlflow_with_parameters_curves_files_and_tags(first, again, server):
     from mlflow import MlflowClient
 
