@@ -50,13 +50,7 @@ def _click_metrics(
     output_names: list[str] | None = None,
 ) -> metric_types.MetricComputations:
     del name
-    computations = []
-    for model_name in model_names or [""]:
-        for output_name in output_names or [""]:
-            keys = [metric_types.MetricKey(key, model_name=model_name, output_name=output_name) for key in NAMES]
-            sums = _SumRows(eval_config, model_name, output_name)
-            computations.append(metric_types.MetricComputation(keys, [sums], _ClickMetricsFn(keys)))
-    return computations
+    return rows.of_each_model(NAMES, lambda *which: _SumRows(eval_config, *which), _ClickMetricsFn, model_names, output_names)
 
 
 class _SumRows(metric_types.Preprocessor):

@@ -36,13 +36,7 @@ def _display_metrics(
     output_names: list[str] | None = None,
 ) -> metric_types.MetricComputations:
     del name
-    computations = []
-    for model_name in model_names or [""]:
-        for output_name in output_names or [""]:
-            keys = [metric_types.MetricKey(key, model_name=model_name, output_name=output_name) for key in NAMES]
-            measure = _Measure(eval_config, model_name, output_name)
-            computations.append(metric_types.MetricComputation(keys, [measure], _WeightedMeansFn(keys)))
-    return computations
+    return rows.of_each_model(NAMES, lambda *which: _Measure(eval_config, *which), _WeightedMeansFn, model_names, output_names)
 
 
 class _Measure(metric_types.Preprocessor):

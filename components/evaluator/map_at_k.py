@@ -59,16 +59,13 @@ def _map_at_k(
 ) -> metric_types.MetricComputations:
     if not query_key:
         raise ValueError(f"metric {name!r} needs a query_key in its MetricsSpec")
-    computations = []
-    for model_name in model_names or [""]:
-        for output_name in output_names or [""]:
-            keys = [
-                metric_types.MetricKey(key, model_name=model_name, output_name=output_name)
-                for key in (name, displays_key(name), displays_without_click_key(name))
-            ]
-            preprocessor = _AveragePrecision(k, score_key, query_key, eval_config, model_name, output_name)
-            computations.append(metric_types.MetricComputation(keys, [preprocessor], _MeanCombineFn(keys)))
-    return computations
+    return rows.of_each_model(
+        (name, displays_key(name), displays_without_click_key(name)),
+        lambda *which: _AveragePrecision(k, score_key, query_key, eval_config, *which),
+        _MeanCombineFn,
+        model_names,
+        output_names,
+    )
 
 
 class _AveragePrecision(metric_types.Preprocessor):

@@ -1,13 +1,40 @@
-"""What TFMA extracted of one display, as arrays."""
+"""What our metrics as TFMA classes have in common: a computation for each model, of what TFMA extracted of one display."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 from tensorflow_model_analysis import constants
-from tensorflow_model_analysis.metrics import metric_util
+from tensorflow_model_analysis.metrics import metric_types, metric_util
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.utils import util
+
+
+def of_each_model(
+    names: Sequence[str],
+    preprocessor: Callable[[str, str], metric_types.Preprocessor],
+    combiner: Callable[[list[metric_types.MetricKey]], beam.CombineFn],
+    model_names: Sequence[str] | None,
+    output_names: Sequence[str] | None,
+) -> metric_types.MetricComputations:
+    """Returns the computation of a metric for each model and output.
+
+    Args:
+        names: Of the metric's values.
+        preprocessor: Makes that of a model's name and an output's.
+        combiner: Makes that of the keys of the values.
+        model_names: None for the only one.
+        output_names: None for the only one.
+    """
+    computations = []
+    for model_name in model_names or [""]:
+        for output_name in output_names or [""]:
+            keys = [metric_types.MetricKey(name, model_name=model_name, output_name=output_name) for name in names]
+            made = preprocessor(model_name, output_name)
+            computations.append(metric_types.MetricComputation(keys, [made], combiner(keys)))
+    return computations
 
 
 def labels_and_predictions(
