@@ -402,6 +402,19 @@ def doctor(
         raise typer.Exit(2)
 
 
+@app.command("worker-pool")
+def worker_pool(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Whoever reaches it runs code here: 0.0.0.0 in a closed network only.")
+    ] = "localhost",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65_535)] = 50_000,
+) -> None:
+    """Run Beam's external worker pool: the workers of a runner that is elsewhere, such as Flink. Until Ctrl-C or SIGTERM."""
+    from pipeline.worker_pool import serve
+
+    serve(host, port, lambda: typer.echo(f"Worker pool on {host}:{port}", err=True))
+
+
 @bench_app.command("features")
 def bench_features(
     page_views: Annotated[

@@ -1,13 +1,10 @@
 """The section `kubeflow` of the configuration: what the pods of a pipeline on Kubeflow get. Read by `clickrank compile` alone."""
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from schemas.section import Section
-
-_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
+from schemas.section import IMAGE_DIGEST, Section
 
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
 _Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -97,7 +94,7 @@ class KubeflowConfig(Section):
     @model_validator(mode="after")
     def _images_by_digest(self) -> "KubeflowConfig":
         for pod in (self.pod, *self.nodes.values()):
-            if pod.image and not self.allow_image_tag and not _DIGEST.fullmatch(pod.image):
+            if pod.image and not self.allow_image_tag and not IMAGE_DIGEST.fullmatch(pod.image):
                 raise ValueError(
                     f"image {pod.image!r} is not named by its digest, NAME@sha256:...; kubeflow.allow_image_tag=true lets it pass"
                 )

@@ -15,12 +15,12 @@ import pytest
 
 from benchmarks import feature_rows
 from pipeline.synth import generate
-from schemas.config import BeamConfig
+from schemas.beam import LOCAL_BEAM_RUNNER
 
 PARTITION_BYTES = 30_000
 """Some partitions of displays and of users."""
 
-MULTI_PROCESSING = (f"--runner={BeamConfig().runner}", "--direct_num_workers=2", "--direct_running_mode=multi_processing")
+MULTI_PROCESSING = (f"--runner={LOCAL_BEAM_RUNNER}", "--direct_num_workers=2", "--direct_running_mode=multi_processing")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,78 @@
+"""Beam's external worker pool: a runner asks it for workers, which it starts as processes of its own. `clickrank worker-pool`.
+
+In the place of Beam's own. Its workers fail on TFDV's functions (see `pipeline/worker.py`), must find this Python as `python`, and
+outlive a pool that is told to end.
+"""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
+from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
+
+from schemas.errors import TransientError
+
+GRACE_S = 10
+"""How long a worker that is told to end may take."""
+
+
+class _Pool(BeamFnExternalWorkerPoolServicer):
+    def StartWorker(  # noqa: N802
+        self, start_worker_request: beam_fn_api_pb2.StartWorkerRequest, unused_context: grpc.ServicerContext
+    ) -> beam_fn_api_pb2.StartWorkerResponse:
+        request = start_worker_request
+        command = [sys.executable, "-m", "pipeline.worker", request.control_endpoint.url, request.worker_id]
+        try:
+            self._worker_processes[request.worker_id] = subprocess.Popen(command, stdin=subprocess.PIPE)
+        except OSError as error:
+            return beam_fn_api_pb2.StartWorkerResponse(error=str(error))
+        return beam_fn_api_pb2.StartWorkerResponse()
+
+    def end_workers(self) -> None:
+        """Ends all workers, at first gently."""
+        workers = list(self._worker_processes.values())
+        for worker in workers:
+            worker.terminate()
+        deadline = time.monotonic() + GRACE_S
+        for worker in workers:
+            try:
+                worker.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()
+
+
+def serve(host: str, port: int, ready: Callable[[], None]) -> None:
+    """Serves until an exception, such as the command line makes of a signal; then ends the workers.
+
+    Args:
+        host: Address to listen on. Whoever reaches it runs code here as this user.
+        port: Port to listen on.
+        ready: Called when it listens.
+
+    Raises:
+        TransientError: The address cannot be had.
+    """
+    pool = _Pool(use_process=True)
+    # Runners hold a connection with no call on it, and ping.
+    server = grpc.server(
+        ThreadPoolExecutor(),
+        options=[("grpc.http2.max_pings_without_data", 0), ("grpc.http2.max_ping_strikes", 0), ("grpc.so_reuseport", 0)],
+    )
+    beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(pool, server)
+    try:
+        server.add_insecure_port(f"{host}:{port}")
+    except RuntimeError as error:
+        raise TransientError(f"cannot listen on {host}:{port}: {error}") from error
+    server.start()
+    try:
+        ready()
+        threading.Event().wait()
+    finally:
+        server.stop(None)
+        pool.end_workers()
