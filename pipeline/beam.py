@@ -1,5 +1,8 @@
 """Beam's flags from the configuration. Without TFX, which takes seconds to import."""
 
+import shlex
+import sys
+
 from schemas.beam import LOCAL_BEAM_RUNNER, POOL_PORT, BeamConfig
 
 _OWN_PACKAGES = ("--sdk_container_image", "--setup_file", "--requirements_file", "--extra_package")
@@ -15,10 +18,18 @@ def beam_args(beam: BeamConfig) -> list[str]:
 
 
 def _local(beam: BeamConfig) -> list[str]:
-    runner = f"--runner={LOCAL_BEAM_RUNNER}"
     if beam.workers is not None:
-        # A worker that meets TFDV before tfx fails: docs/scale-out.md.
-        return [runner, f"--direct_num_workers={beam.workers}", "--direct_running_mode=multi_processing", "--beam_plugin=tfx"]
+        # Not FnApiRunner's multi_processing, though it comes to the same: its workers know no plugins, and without tfx they fail on
+        # TFDV's functions.
+        return [
+            "--runner=PortableRunner",
+            "--job_endpoint=embed",
+            f"--direct_num_workers={beam.workers}",
+            "--environment_type=beam:env:harness_subprocess_python:v1",
+            f"--environment_config={shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main",
+            "--beam_plugin=tfx",
+        ]
+    runner = f"--runner={LOCAL_BEAM_RUNNER}"
     if beam.threads is not None:
         return [runner, f"--direct_num_workers={beam.threads}", "--direct_running_mode=multi_threading"]
     return [runner]

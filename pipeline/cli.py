@@ -412,7 +412,7 @@ def worker_pool(
     """Run Beam's external worker pool: the workers of a runner that is elsewhere, such as Flink. Until Ctrl-C or SIGTERM."""
     from pipeline.worker_pool import serve
 
-    serve(host, port, lambda: typer.echo(f"Worker pool on {host}:{port}", err=True))
+    serve(host, port, lambda line: typer.echo(line, err=True))
 
 
 @bench_app.command("features")

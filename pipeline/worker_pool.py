@@ -22,6 +22,10 @@ GRACE_S = 10
 
 
 class _Pool(BeamFnExternalWorkerPoolServicer):
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__(use_process=True)
+        self._say = say
+
     def StartWorker(  # noqa: N802
         self, start_worker_request: beam_fn_api_pb2.StartWorkerRequest, unused_context: grpc.ServicerContext
     ) -> beam_fn_api_pb2.StartWorkerResponse:
@@ -31,6 +35,7 @@ class _Pool(BeamFnExternalWorkerPoolServicer):
             self._worker_processes[request.worker_id] = subprocess.Popen(command, stdin=subprocess.PIPE)
         except OSError as error:
             return beam_fn_api_pb2.StartWorkerResponse(error=str(error))
+        self._say(f"worker {request.worker_id} started for {request.control_endpoint.url}")
         return beam_fn_api_pb2.StartWorkerResponse()
 
     def end_workers(self) -> None:
@@ -47,18 +52,18 @@ class _Pool(BeamFnExternalWorkerPoolServicer):
                 worker.wait()
 
 
-def serve(host: str, port: int, ready: Callable[[], None]) -> None:
+def serve(host: str, port: int, say: Callable[[str], None]) -> None:
     """Serves until an exception, such as the command line makes of a signal; then ends the workers.
 
     Args:
         host: Address to listen on. Whoever reaches it runs code here as this user.
         port: Port to listen on.
-        ready: Called when it listens.
+        say: Is told, a line at a time, that it listens and which workers it started.
 
     Raises:
         TransientError: The address cannot be had.
     """
-    pool = _Pool(use_process=True)
+    pool = _Pool(say)
     # Runners hold a connection with no call on it, and ping.
     server = grpc.server(
         ThreadPoolExecutor(),
@@ -71,7 +76,7 @@ def serve(host: str, port: int, ready: Callable[[], None]) -> None:
         raise TransientError(f"cannot listen on {host}:{port}: {error}") from error
     server.start()
     try:
-        ready()
+        say(f"worker pool on {host}:{port}")
         threading.Event().wait()
     finally:
         server.stop(None)
