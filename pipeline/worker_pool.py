@@ -29,6 +29,10 @@ class _Pool(BeamFnExternalWorkerPoolServicer):
     def StartWorker(  # noqa: N802
         self, start_worker_request: beam_fn_api_pb2.StartWorkerRequest, unused_context: grpc.ServicerContext
     ) -> beam_fn_api_pb2.StartWorkerResponse:
+        # Not all runners say when a worker is done with.
+        for worker_id, worker in list(self._worker_processes.items()):
+            if worker.poll() is not None:
+                self._worker_processes.pop(worker_id, None)
         request = start_worker_request
         command = [sys.executable, "-m", "pipeline.worker", request.control_endpoint.url, request.worker_id]
         try:

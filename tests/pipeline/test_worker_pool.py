@@ -1,6 +1,7 @@
 """`clickrank worker-pool`: workers that can import what Beam sends them, and that do not outlive it."""
 
 import importlib.metadata
+import os
 import signal
 import socket
 import subprocess
@@ -92,6 +93,16 @@ def test_a_worker_that_the_runner_stops_ends_and_the_pool_goes_on(pool, silent):
     stop_worker(port, "a")
     assert len(descendants(process.pid)) == 1
     assert process.poll() is None
+
+
+def test_a_worker_that_ended_by_itself_leaves_no_trace(pool, silent):
+    process, port, _ = pool
+    start_worker(port, "a", silent)
+    (worker,) = descendants(process.pid)
+    os.kill(worker, signal.SIGKILL)
+    await_end([worker])
+    start_worker(port, "b", silent)
+    assert worker not in descendants(process.pid)  # not even as a zombie
 
 
 def test_a_port_that_is_taken_is_named(pool):
