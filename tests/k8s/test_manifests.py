@@ -125,10 +125,11 @@ def test_the_network_policies_name_the_ports_that_flink_is_told(tmp_path):
     }
     rpc, blob, rest = (int(told[key]) for key in ("jobmanager.rpc.port", "blob.server.port", "rest.port"))
     task, data = (int(told[key]) for key in ("taskmanager.rpc.port", "taskmanager.data.port"))
+    metrics = int(told["metrics.internal.query-service.port"])
     assert ports == {
         ("flink-jobmanager", "ingress"): {rest, rpc, blob},
-        ("flink-jobmanager", "egress"): {task},
-        ("flink-taskmanager", "ingress"): {task, data},
+        ("flink-jobmanager", "egress"): {task, metrics},
+        ("flink-taskmanager", "ingress"): {task, metrics, data},
         ("flink-taskmanager", "egress"): {rpc, blob, data},
         ("flink-client", "ingress"): set(),
         ("flink-client", "egress"): {rest},

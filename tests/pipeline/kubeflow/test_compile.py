@@ -114,6 +114,7 @@ def test_steps_get_the_configuration_that_was_compiled_but_for_what_is_not_their
         (),
         ("trainer.deep_optimizer={name: sgd, learning_rate: 1.0e-7}", "gate.max_calibration=null"),
         ("features.ctr_min_views={pop_ad_id: 5}", "split.eval_days=[]", "split.eval_fraction=0.2"),
+        ("beam={runner: flink, flink_master: 'a:1', job_server_jar: /j.jar, workers: 4}",),
         ("trainer.warm_start='0x10'", "beam.args=['--a=b c', '--d=#e']", "push.directory=/a:b"),
     ],
 )
