@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
-from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
 
 from schemas.errors import TransientError
 
@@ -21,39 +20,52 @@ GRACE_S = 10
 """How long a worker that is told to end may take."""
 
 
-class _Pool(BeamFnExternalWorkerPoolServicer):
+class _Pool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
     def __init__(self, say: Callable[[str], None]) -> None:
-        super().__init__(use_process=True)
         self._say = say
+        self._lock = threading.Lock()
+        self._workers: list[tuple[str, subprocess.Popen[bytes]]] = []
 
     def StartWorker(  # noqa: N802
-        self, start_worker_request: beam_fn_api_pb2.StartWorkerRequest, unused_context: grpc.ServicerContext
+        self, request: beam_fn_api_pb2.StartWorkerRequest, context: grpc.ServicerContext
     ) -> beam_fn_api_pb2.StartWorkerResponse:
-        # Not all runners say when a worker is done with.
-        for worker_id, worker in list(self._worker_processes.items()):
-            if worker.poll() is not None:
-                self._worker_processes.pop(worker_id, None)
-        request = start_worker_request
         command = [sys.executable, "-m", "pipeline.worker", request.control_endpoint.url, request.worker_id]
         try:
-            self._worker_processes[request.worker_id] = subprocess.Popen(command, stdin=subprocess.PIPE)
+            worker = subprocess.Popen(command, stdin=subprocess.PIPE)
         except OSError as error:
             return beam_fn_api_pb2.StartWorkerResponse(error=str(error))
+        with self._lock:
+            # Not all runners say when they are done with a worker.
+            self._workers = [*((name, other) for name, other in self._workers if other.poll() is None), (request.worker_id, worker)]
         self._say(f"worker {request.worker_id} started for {request.control_endpoint.url}")
         return beam_fn_api_pb2.StartWorkerResponse()
 
+    def StopWorker(  # noqa: N802
+        self, request: beam_fn_api_pb2.StopWorkerRequest, context: grpc.ServicerContext
+    ) -> beam_fn_api_pb2.StopWorkerResponse:
+        with self._lock:
+            named = [worker for name, worker in self._workers if name == request.worker_id and worker.poll() is None]
+        # Two jobs may have a worker of one name. Then each ends when its own runner hangs up.
+        if len(named) == 1:
+            _end(named)
+        return beam_fn_api_pb2.StopWorkerResponse()
+
     def end_workers(self) -> None:
-        """Ends all workers, at first gently."""
-        workers = list(self._worker_processes.values())
-        for worker in workers:
-            worker.terminate()
-        deadline = time.monotonic() + GRACE_S
-        for worker in workers:
-            try:
-                worker.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                worker.kill()
-                worker.wait()
+        """Ends all workers."""
+        with self._lock:
+            _end([worker for _, worker in self._workers])
+
+
+def _end(workers: list[subprocess.Popen[bytes]]) -> None:
+    for worker in workers:
+        worker.terminate()
+    deadline = time.monotonic() + GRACE_S
+    for worker in workers:
+        try:
+            worker.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait()
 
 
 def serve(host: str, port: int, say: Callable[[str], None]) -> None:

@@ -95,6 +95,14 @@ def test_a_worker_that_the_runner_stops_ends_and_the_pool_goes_on(pool, silent):
     assert process.poll() is None
 
 
+def test_a_job_does_not_stop_the_worker_of_another_that_has_the_same_name(pool, silent):
+    process, port, _ = pool
+    start_worker(port, "1-1", silent)
+    start_worker(port, "1-1", silent)
+    stop_worker(port, "1-1")
+    assert len(descendants(process.pid)) == 2
+
+
 def test_a_worker_that_ended_by_itself_leaves_no_trace(pool, silent):
     process, port, _ = pool
     start_worker(port, "a", silent)
@@ -127,6 +135,7 @@ def import_tfdv(flags, out):
 def test_a_worker_of_the_pool_can_import_tfdv_although_nothing_imported_tfx_before(tmp_path):
     with portable_servers(tmp_path) as servers:
         import_tfdv(beam_args(servers.beam), tmp_path / "version")
+        await_end(descendants(servers.pool.pid))  # Beam's job service stops no worker: it hangs up
     assert (tmp_path / "version").read_text() == importlib.metadata.version("tensorflow_data_validation")
 
 
