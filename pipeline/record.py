@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.code import folder_digest
 from pipeline.nodes import NODES
 from pipeline.paths import RootPaths
 from pipeline.siblings import write_whole
@@ -85,8 +86,6 @@ def keep_record(
         InputDataError: A file of the raw tables cannot be read.
         OSError: The record cannot be written.
     """
-    from pipeline.graph import code_digest  # TFX takes seconds
-
     place, earlier = str(data.absolute()), _latest(paths)
     if from_node not in NODES[1:]:
         files = read_contents(sources, earlier.files if earlier and earlier.data == place else ())
@@ -98,7 +97,7 @@ def keep_record(
         place,
         files,
         fingerprint,
-        {layer: code_digest(layer) for layer in _LAYERS},
+        {layer: folder_digest(layer) for layer in _LAYERS},
         {name: importlib.metadata.version(name) for name in _PACKAGES},
         _machine(),
         runner,

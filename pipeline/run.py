@@ -19,7 +19,7 @@ from pipeline.paths import RootPaths
 from pipeline.siblings import write_whole
 from pipeline.usage import UsageRecorder
 from schemas.config import Config
-from schemas.errors import ClickrankError, ConfigError, recover
+from schemas.errors import ClickrankError, ConfigError, TransientError, recover
 from schemas.tables import OUTBRAIN
 
 
@@ -106,12 +106,13 @@ def _run_nodes(
 ) -> dict[str, Any]:
     # TensorFlow and TFX take seconds to import: after the checks that need neither, and behind the log.
     from components.trainer.check import check_model, needs_check
-    from pipeline import graph, results, runners, store
+    from pipeline import connection, graph, results, runners, store
     from schemas import progress
 
     if needs_check(config):
         check_model(config)
-    metadata = store.open_store(paths)
+    connection.settle(paths, config.metadata)
+    metadata = connection.open_store(paths)
     store.tidy(metadata, paths)
     if from_node:
         store.check_reusable(metadata, from_node)
@@ -122,8 +123,9 @@ def _run_nodes(
         failure = runners.run_pipeline(pipeline, run_id, runner, watcher, from_node)  # type: ignore[arg-type]
     finally:
         progress.set_sink(None)
-    with suppress(OSError):  # a full disk ends the run elsewhere; what has no size is not checked
-        store.remember_sizes(metadata, paths)
+    # A full disk ends the run elsewhere; what has no size is not checked. The store's server may have been started again since.
+    with suppress(OSError, TransientError):
+        store.remember_sizes(connection.open_store(paths), paths)
     if failure:
         raise NodeError(failure.node_id) from failure.error
     return results.summarise(paths, run_id, data, config.split)

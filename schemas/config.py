@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, model_validator
 from schemas import features
 from schemas.kubeflow import KubeflowConfig
 from schemas.losses import find_loss
+from schemas.metadata import MetadataConfig
 from schemas.section import Section
 
 LOCAL_BEAM_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
@@ -616,6 +617,7 @@ class Config(Section):
     tracking: TrackingConfig = TrackingConfig()
     audit: AuditConfig = AuditConfig()
     beam: BeamConfig = BeamConfig()
+    metadata: MetadataConfig = MetadataConfig()
     kubeflow: KubeflowConfig = KubeflowConfig()
 
     @model_validator(mode="after")
