@@ -45,7 +45,7 @@ def run(
     from pipeline.repetition import compare
     from pipeline.tracking.send import check_installed
     from pipeline.tracking.track import track_run
-    from transforms.sources import find_sources, fingerprint
+    from transforms.sources import find_sources
 
     start = time.monotonic()
     if from_node and from_node not in nodes_for(config):
@@ -53,7 +53,6 @@ def run(
     check_installed(config.tracking)
     paths = RootPaths(root.absolute())
     sources = find_sources(str(data), OUTBRAIN)
-    digest = fingerprint(sources)
     run_id = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
     folder = paths.run(run_id)
     with file_errors(f"--root {root}"), locked(paths):
@@ -69,7 +68,7 @@ def run(
             console = RunConsole(screen, len(names) - (names.index(from_node) if from_node else 0))
             console.say(f"Run {run_id} on {data}, log in {log}")
             try:
-                keep_record(paths, run_id, data, sources, fingerprint=digest, runner=runner, from_node=from_node, rerun_of=rerun_of)
+                digest = keep_record(paths, run_id, data, sources, runner=runner, from_node=from_node, rerun_of=rerun_of)
                 summary = _run_nodes(data, digest, paths, config, run_id, console, runner, from_node, anew=rerun_of is not None)
                 summary |= {
                     "run_id": run_id,

@@ -141,12 +141,11 @@ def _begin(data: Path, paths: RootPaths, run_id: str, config: Config) -> str:
     from components.trainer.check import check_model, needs_check
     from pipeline.record import keep_record
     from pipeline.tracking.send import check_installed
-    from transforms.sources import find_sources, fingerprint
+    from transforms.sources import find_sources
 
     check_installed(config.tracking)
     sources = find_sources(str(data), OUTBRAIN)
-    digest = fingerprint(sources)
-    keep_record(paths, run_id, data, sources, fingerprint=digest, runner="local", from_node=None, rerun_of=None)
+    digest = keep_record(paths, run_id, data, sources, runner="local", from_node=None, rerun_of=None)
     if needs_check(config):
         check_model(config)
     return digest
