@@ -21,6 +21,11 @@ class RootPaths:
         return self.root / "metadata.sqlite"
 
     @property
+    def store_note(self) -> Path:
+        """Which database the metadata store is, where it is not that file; see `pipeline.connection`."""
+        return self.root / "metadata.json"
+
+    @property
     def sizes(self) -> Path:
         """How many files and bytes each artifact had when its run ended."""
         return self.root / "sizes.json"

@@ -21,7 +21,7 @@ from pipeline.run import NodeError, explain, write_report, write_summary
 from pipeline.siblings import write_whole
 from pipeline.usage import NodeUsage, UsageRecorder, read_usage
 from schemas.config import Config
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, TransientError
 from schemas.tables import OUTBRAIN
 
 FIRST, LAST = NODES[0], NODES[-1]
@@ -101,11 +101,12 @@ def _keep_config(paths: RootPaths, run_id: str, config: Config) -> None:
 
 def _run(node: str, data: Path, paths: RootPaths, run_id: str, config: Config, console: RunConsole) -> tuple[str, float]:
     """Returns what came of the node, and in how many seconds."""
-    from pipeline import graph, runners, store
+    from pipeline import connection, graph, runners, store
     from schemas import progress
 
     with looking_after(paths):
-        metadata = store.open_store(paths)
+        connection.settle(paths, config.metadata)
+        metadata = connection.open_store(paths)
         before = store.finished_nodes(metadata, run_id)
         if node not in before:
             store.tidy_node(metadata, paths, run_id, node)
@@ -125,12 +126,12 @@ def _run(node: str, data: Path, paths: RootPaths, run_id: str, config: Config, c
         failure = runners.run_node(compiled, node, UsageRecorder(usage, console))
     finally:
         progress.set_sink(None)
-    with suppress(OSError), looking_after(paths):  # as in `pipeline.run`
+    with suppress(OSError, TransientError), looking_after(paths):  # as in `pipeline.run`
         _gather_usage(paths, run_id)
-        store.remember_sizes(metadata, paths)
+        store.remember_sizes(connection.open_store(paths), paths)
     if failure:
         raise NodeError(failure.node_id) from failure.error
-    if node not in store.finished_nodes(metadata, run_id):
+    if node not in store.finished_nodes(connection.open_store(paths), run_id):
         raise NodeError(node) from LookupError("its inputs could not be found in the metadata store")
     return "cached" if node in console.cached else "finished", console.seconds[node]
 
@@ -140,12 +141,11 @@ def _begin(data: Path, paths: RootPaths, run_id: str, config: Config) -> str:
     from components.trainer.check import check_model, needs_check
     from pipeline.record import keep_record
     from pipeline.tracking.send import check_installed
-    from transforms.sources import find_sources, fingerprint
+    from transforms.sources import find_sources
 
     check_installed(config.tracking)
     sources = find_sources(str(data), OUTBRAIN)
-    digest = fingerprint(sources)
-    keep_record(paths, run_id, data, sources, fingerprint=digest, runner="local", from_node=None, rerun_of=None)
+    digest = keep_record(paths, run_id, data, sources, runner="local", from_node=None, rerun_of=None)
     if needs_check(config):
         check_model(config)
     return digest

@@ -12,6 +12,7 @@ from schemas import features
 from schemas.beam import BeamConfig
 from schemas.kubeflow import KubeflowConfig
 from schemas.losses import find_loss
+from schemas.metadata import MetadataConfig
 from schemas.section import Section, refuse_foreign
 
 LATEST_BLESSED = "latest_blessed"
@@ -598,6 +599,7 @@ class Config(Section):
     tracking: TrackingConfig = TrackingConfig()
     audit: AuditConfig = AuditConfig()
     beam: BeamConfig = BeamConfig()
+    metadata: MetadataConfig = MetadataConfig()
     kubeflow: KubeflowConfig = KubeflowConfig()
 
     @model_validator(mode="after")

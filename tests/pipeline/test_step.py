@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import load_config
+from pipeline.connection import open_store
 from pipeline.kubeflow.compile import compile_pipeline
 from pipeline.locks import locked_for_step
 from pipeline.nodes import NODES, nodes_for
 from pipeline.paths import RootPaths
 from pipeline.step import FIRST, LAST, check_run_id
-from pipeline.store import finished_nodes, open_store
+from pipeline.store import finished_nodes
 from pipeline.synth import generate
 from schemas.config import Config
 from schemas.errors import ConfigError
