@@ -1,0 +1,57 @@
+"""The HTTP layer of Kubeflow's client: each call has a time-out, none is repeated or redirected, each failure is a `CallError`.
+
+Kubeflow's own layer waits for ever, follows redirects to login pages, and takes a web page for an empty answer.
+"""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import urllib3
+from kfp_server_api import Configuration, rest
+
+from pipeline.kubeflow.errors import of_answer, of_connection
+
+
+class BoundedRest(rest.RESTClientObject):  # type: ignore[misc]  # the package has no types
+    """Takes the place of `ApiClient.rest_client`.
+
+    Args:
+        configuration: Kubeflow's.
+        where: Names the server, in messages.
+        timeout_s: Seconds that one call may take, to connect and between two pieces of the answer.
+        called: Is told of each call before it is sent, as `METHOD path`.
+    """
+
+    def __init__(self, configuration: Configuration, where: str, timeout_s: float, called: Callable[[str], None] | None = None):
+        # `retries` goes to urllib3, whose default is three tries of its own.
+        configuration.retries = False
+        super().__init__(configuration)
+        self._where, self._timeout_s, self._called = where, timeout_s, called
+
+    def request(self, method: str, url: str, headers: dict[str, str] | None = None, **kwargs: Any) -> Any:
+        """As `RESTClientObject.request`.
+
+        Raises:
+            CallError: No good answer.
+        """
+        path, token = urlsplit(url).path, "authorization" in {name.lower() for name in headers or {}}
+        if self._called:
+            self._called(f"{method} {path}")
+        kwargs["_request_timeout"] = (self._timeout_s, self._timeout_s)
+        try:
+            answer = super().request(method, url, headers=headers, **kwargs)
+        except rest.ApiException as error:
+            # Kubeflow's layer has none of the response's own types left; its exception has what they held, or a TLS failure's text.
+            if not error.status:
+                raise of_connection(self._where, urllib3.exceptions.SSLError(error.reason), self._timeout_s) from error
+            problem = of_answer(self._where, path, error.status, error.headers or {}, error.body or b"", token=token)
+            if problem is None:  # it is raised for no status from 200 to 299
+                raise
+            raise problem from error
+        except urllib3.exceptions.HTTPError as error:
+            raise of_connection(self._where, error, self._timeout_s) from error
+        problem = of_answer(self._where, path, answer.status, {}, answer.data, token=token)
+        if problem:
+            raise problem
+        return answer
