@@ -51,8 +51,8 @@ def choose_run_id(root: Path, run_id: str | None, job: str | None) -> str:
         return check_run_id(run_id)
     if not _JOB.fullmatch(job or ""):
         raise ConfigError(
-            "--job is a name of letters, digits, '.', '_' and '-'; one in {{}} is Kubeflow's word for the run's id, which Kubeflow did "
-            f"not replace: give each run a run_id of its own. Received: {job!r}"
+            "--job is a name of letters, digits, '.', '_' and '-'; one in {{}} is a word of Kubeflow's that it did not replace: "
+            f"give each run a run_id of its own. Received: {job!r}"
         )
     file = RootPaths(root.absolute()).jobs / str(job)
     with file_errors(f"--root {root}"):

@@ -38,7 +38,7 @@ class _Client(kfp_client.Client):  # type: ignore[misc]  # the package has no ty
         return False
 
 
-def connect(api: ApiConfig, called: Callable[[str], None] | None = None) -> kfp_client.Client:
+def connect(api: ApiConfig) -> kfp_client.Client:
     """Returns a client; nothing is sent yet.
 
     Who asks is said by the token in the environment variable CLICKRANK_KUBEFLOW_TOKEN; else by the service account's token that is
@@ -46,7 +46,6 @@ def connect(api: ApiConfig, called: Callable[[str], None] | None = None) -> kfp_
 
     Args:
         api: Where to.
-        called: Is told of each call; see `BoundedRest`.
 
     Raises:
         ConfigError: There is no address, or the token cannot be one.
@@ -64,7 +63,7 @@ def connect(api: ApiConfig, called: Callable[[str], None] | None = None) -> kfp_
         warnings.simplefilter("ignore")
         client = _Client(host=api.endpoint, existing_token=token, credentials=credentials, ssl_ca_cert=api.ca_file)
     api_client = client.runs.run_service_list_runs.__self__.api_client
-    api_client.rest_client = BoundedRest(api_client.configuration, server_name(api), api.timeout_s, called)
+    api_client.rest_client = BoundedRest(api_client.configuration, server_name(api), api.timeout_s)
     return client
 
 

@@ -59,19 +59,18 @@ class Submitted:
     created: bool
 
 
-def prepare(config: Config, retries: Retries, called: Callable[[str], None] | None = None) -> Place:
+def prepare(config: Config, retries: Retries) -> Place:
     """Sees to it that experiment, pipeline and version are there.
 
     Args:
         config: The configuration to compile; its `kubeflow.api` says where to.
         retries: For calls.
-        called: Is told of each call.
 
     Raises:
         ClickrankError: The configuration cannot be compiled, or Kubeflow cannot be reached or refuses: `pipeline.kubeflow.errors`.
     """
     api = config.kubeflow.api
-    client = connect(api, called)
+    client = connect(api)
     with tempfile.TemporaryDirectory(prefix="clickrank-submit-") as folder:
         file = Path(folder) / "pipeline.yaml"
         compile_pipeline(file, config)

@@ -4,11 +4,14 @@ Kubeflow cannot change a recurring run. The new one is made before the old one i
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import kfp_server_api
+from kfp.client import Client
 
 from pipeline.kubeflow.client import identity, listed
+from pipeline.kubeflow.errors import CallError
 from pipeline.kubeflow.place import Place, page
 from schemas.errors import ConfigError
 
@@ -89,8 +92,17 @@ def schedule(place: Place, name: str, cron: str, parameters: dict[str, Any]) -> 
 
     recurring, created, others = place.retries.persist(find_or_make)
     for other in others:
-        place.retries.persist(lambda other=other: client.delete_recurring_run(other))  # type: ignore[misc]
+        place.retries.persist(partial(_remove, client, other))
     recurring_id = identity(api, recurring, "recurring_run_id")
     state = "replaced" if others else "created" if created else "unchanged"
     paused = not created and recurring.status == kfp_server_api.V2beta1RecurringRunStatus.DISABLED
     return Scheduled(recurring_id, page(api, f"recurringrun/details/{recurring_id}"), state, paused)
+
+
+def _remove(client: Client, recurring_run: str) -> None:
+    try:
+        client.delete_recurring_run(recurring_run)
+    except CallError as problem:
+        # The answer to an earlier try was lost.
+        if problem.status != 404:
+            raise

@@ -3,7 +3,6 @@
 Kubeflow's own layer waits for ever, follows redirects to login pages, and takes a web page for an empty answer.
 """
 
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,14 +19,13 @@ class BoundedRest(rest.RESTClientObject):  # type: ignore[misc]  # the package h
         configuration: Kubeflow's.
         where: Names the server, in messages.
         timeout_s: Seconds that one call may take, to connect and between two pieces of the answer.
-        called: Is told of each call before it is sent, as `METHOD path`.
     """
 
-    def __init__(self, configuration: Configuration, where: str, timeout_s: float, called: Callable[[str], None] | None = None):
+    def __init__(self, configuration: Configuration, where: str, timeout_s: float):
         # `retries` goes to urllib3, whose default is three tries of its own.
         configuration.retries = False
         super().__init__(configuration)
-        self._where, self._timeout_s, self._called = where, timeout_s, called
+        self._where, self._timeout_s = where, timeout_s
 
     def request(self, method: str, url: str, headers: dict[str, str] | None = None, **kwargs: Any) -> Any:
         """As `RESTClientObject.request`.
@@ -36,8 +34,6 @@ class BoundedRest(rest.RESTClientObject):  # type: ignore[misc]  # the package h
             CallError: No good answer.
         """
         path, token = urlsplit(url).path, "authorization" in {name.lower() for name in headers or {}}
-        if self._called:
-            self._called(f"{method} {path}")
         kwargs["_request_timeout"] = (self._timeout_s, self._timeout_s)
         try:
             answer = super().request(method, url, headers=headers, **kwargs)

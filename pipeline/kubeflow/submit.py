@@ -44,9 +44,9 @@ def submit(
         retries: For calls; as in the configuration unless given.
 
     Returns:
-        `name`, `run_id` (None if the steps make it), `kubeflow_id`, `url`, `experiment`, `version`, `state` (`created` or `there`; of
-        a recurring run `created`, `unchanged` or `replaced`; of a run that was waited for, Kubeflow's), and `refused`: whether it
-        ended because the model was.
+        `name`, `run_id` (None if the steps make it), `kubeflow_id`, `url`, `experiment`, `version`, `state` and `refused`, whether
+        the run ended because the model was. States: `created` or `there`; of a recurring run `created`, `unchanged` or `replaced`;
+        of a run that was waited for, Kubeflow's.
 
     Raises:
         ClickrankError: It failed; see `pipeline.kubeflow.errors` and `follow`.

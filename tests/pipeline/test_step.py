@@ -15,11 +15,10 @@ from pipeline.kubeflow.compile import compile_pipeline
 from pipeline.locks import locked_for_step
 from pipeline.nodes import NODES, nodes_for
 from pipeline.paths import RootPaths
-from pipeline.step import FIRST, LAST, check_run_id
+from pipeline.step import FIRST, LAST
 from pipeline.store import finished_nodes, open_store
 from pipeline.synth import generate
 from schemas.config import Config
-from schemas.errors import ConfigError
 from tests.faults.command import PROJECT, TINY, check_failed, clickrank, command, environment
 
 RUN_ID = "20260101-120000-steps"
@@ -38,17 +37,6 @@ def step(node, log, root, *args, run_id=RUN_ID):
 
 def told(done):
     return json.loads(done.stdout.splitlines()[-1])
-
-
-@pytest.mark.parametrize("run_id", ["20260101-120000-a1", "20260101-120000-steps"])
-def test_the_id_of_a_run_begins_with_its_time(run_id):
-    assert check_run_id(run_id) == run_id
-
-
-@pytest.mark.parametrize("run_id", ["", "mine", "20260101-120000", "20260101-120000-", "20260101-120000-A", "20260101-120000-a/b"])
-def test_other_ids_would_not_sort(run_id):
-    with pytest.raises(ConfigError, match=r"--run-id is YYYYMMDD-HHMMSS-NAME.* Received: "):
-        check_run_id(run_id)
 
 
 def test_what_cannot_be_run_is_refused_and_leaves_nothing(log, tmp_path):
