@@ -35,7 +35,7 @@ def test_the_command_takes_its_arguments_and_its_configuration_from_where_it_is_
     assert volumes[mounts[str(file.parent)]]["configMap"]["name"] == OBJECTS["ConfigMap"]["metadata"]["name"]
     assert file.name in OBJECTS["ConfigMap"]["data"]
     claims = {str(volume.mount_path) for volume in configuration(tmp_path).kubeflow.volumes}
-    assert all(any(path.startswith(f"{claim}/") for claim in claims) for path in (given["data"], given["root"]))
+    assert all(any(f"{path}/".startswith(f"{claim}/") for claim in claims) for path in (given["data"], given["root"]))
 
 
 def test_a_pod_that_is_tried_again_submits_the_same_run():

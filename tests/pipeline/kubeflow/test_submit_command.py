@@ -30,7 +30,7 @@ def command(kubeflow, tmp_path):
     (tmp_path / "home").mkdir()
 
     def start(*arguments):
-        words = [sys.executable, "-m", "pipeline.cli", "submit", "/clickrank/tables", "--root", "/clickrank/runs"]
+        words = [sys.executable, "-m", "pipeline.cli", "submit", "/clickrank/tables", "--root", "/clickrank"]
         words += ["--config", str(config), "--endpoint", kubeflow.address, "--run-id", RUN, "--json", *arguments]
         environment = {**os.environ, TOKEN_VARIABLE: SECRET, "HOME": str(tmp_path / "home")}
         with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
@@ -63,7 +63,7 @@ def test_it_submits_and_waits_for_success(kubeflow, command, seen):
     (run,) = kubeflow.things["runs"].values()
     assert run["runtime_config"]["parameters"] == {
         "data": "/clickrank/tables",
-        "root": "/clickrank/runs",
+        "root": "/clickrank",
         "run_id": RUN,
         "overrides": [],
     }
