@@ -69,14 +69,14 @@ def follow(
         ClickrankError: It failed or was cancelled; the message says where, and how to see more. `TransientError`: it could not be
             followed to its end, or takes longer than `kubeflow.api.wait_s`; the run goes on.
     """
-    api, shown, start = place.api, set[str](), clock()
+    api, shown, running, start = place.api, set[str](), "", clock()
     while True:
         try:
             found = place.retries.persist(lambda: place.client.get_run(run.kubeflow_id))
         except TransientError as error:
             raise TransientError(f"{error}; the run goes on: {run.url}") from error
         steps = steps_of(found, nodes)
-        _show(steps, shown, console)
+        running = _show(steps, shown, running, console)
         if (found.state or "") in _DONE + _FAILED:
             return _end(found, steps, run, place, console)
         if api.wait_s is not None and clock() - start > api.wait_s:
@@ -126,8 +126,12 @@ def _parts(task: Any, details: list[Any], seen: set[str]) -> Iterator[Any]:
             yield from _parts(other, details, seen)
 
 
-def _show(steps: dict[str, Step], shown: set[str], console: RunConsole) -> None:
+def _show(steps: dict[str, Step], shown: set[str], before: str, console: RunConsole) -> str:
+    """Writes the line of each node that has ended since, and shows which are running; returns that, to be given as `before`."""
     ended = [node for node, step in steps.items() if step.state in _DONE + _FAILED and node not in shown]
+    running = ", ".join(node for node, step in steps.items() if step.state == "RUNNING")
+    if not ended and running == before:
+        return running
     for node in sorted(ended, key=lambda node: steps[node].ended):
         if steps[node].state in _DONE:
             console.finished(node, steps[node].seconds, cached=False)
@@ -135,9 +139,9 @@ def _show(steps: dict[str, Step], shown: set[str], console: RunConsole) -> None:
             console.failed(node, steps[node].seconds, ClickrankError())
         shown.add(node)
     console.rest()
-    running = [node for node, step in steps.items() if step.state == "RUNNING"]
     if running:
-        console.working(f"running: {', '.join(running)}")
+        console.working(f"running: {running}")
+    return running
 
 
 def _end(found: Any, steps: dict[str, Step], run: Submitted, place: Place, console: RunConsole) -> End:

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import urllib3
 from kfp_server_api import Configuration, rest
 
-from pipeline.kubeflow.errors import of_answer, of_connection
+from pipeline.kubeflow.errors import CallError, of_answer, of_connection
+from schemas.errors import ConfigError
 
 
 class BoundedRest(rest.RESTClientObject):  # type: ignore[misc]  # the package has no types
@@ -33,7 +34,10 @@ class BoundedRest(rest.RESTClientObject):  # type: ignore[misc]  # the package h
         Raises:
             CallError: No good answer.
         """
-        path, token = urlsplit(url).path, "authorization" in {name.lower() for name in headers or {}}
+        path, token = urlsplit(url).path, (headers or {}).get("authorization", "")
+        if not (token.isascii() and token.isprintable()):
+            # Python's own error would show it.
+            raise CallError(ConfigError("the token has characters that none has, such as a line break"))
         kwargs["_request_timeout"] = (self._timeout_s, self._timeout_s)
         try:
             answer = super().request(method, url, headers=headers, **kwargs)
@@ -41,13 +45,13 @@ class BoundedRest(rest.RESTClientObject):  # type: ignore[misc]  # the package h
             # Kubeflow's layer has none of the response's own types left; its exception has what they held, or a TLS failure's text.
             if not error.status:
                 raise of_connection(self._where, urllib3.exceptions.SSLError(error.reason), self._timeout_s) from error
-            problem = of_answer(self._where, path, error.status, error.headers or {}, error.body or b"", token=token)
+            problem = of_answer(self._where, path, error.status, error.headers or {}, error.body or b"", token=bool(token))
             if problem is None:  # it is raised for no status from 200 to 299
                 raise
             raise problem from error
         except urllib3.exceptions.HTTPError as error:
             raise of_connection(self._where, error, self._timeout_s) from error
-        problem = of_answer(self._where, path, answer.status, {}, answer.data, token=token)
+        problem = of_answer(self._where, path, answer.status, {}, answer.data, token=bool(token))
         if problem:
             raise problem
         return answer

@@ -56,6 +56,8 @@ def ordered(spec: pipeline_spec_pb2.PipelineSpec) -> list[str]:
     steps: list[str] = []
     while len(steps) < len(spec.root.dag.tasks):
         steps += [
-            name for name, task in spec.root.dag.tasks.items() if name not in steps and set(task.dependent_tasks) <= set(steps)
+            name
+            for name, task in sorted(spec.root.dag.tasks.items())
+            if name not in steps and set(task.dependent_tasks) <= set(steps)
         ]
     return steps

@@ -4,6 +4,7 @@ import io
 
 import pytest
 
+from pipeline.console import RunConsole
 from pipeline.kubeflow.compile import step_name
 from pipeline.kubeflow.submit import submit
 from pipeline.nodes import NODES, nodes_for
@@ -42,6 +43,16 @@ def test_each_node_is_shown_once_as_it_ends(kubeflow, follow, screen, patience, 
     assert [words[1] for words in shown][-1] == LAST
     assert lines[-1].startswith(f"Run {RUN} succeeded: {kubeflow.address}/#/runs/details/")
     assert set(patience.slept) == {10.0}
+
+
+def test_the_bar_is_not_begun_anew_while_the_same_node_works(kubeflow, follow, monkeypatch):
+    begun = []
+    monkeypatch.setattr(RunConsole, "working", lambda self, what: begun.append(what))
+    kubeflow.script = Script(pace=0)
+    with pytest.raises(TransientError, match="waited 1 s"):
+        follow("kubeflow.api.wait_s=1")
+    assert len(kubeflow.calls) > SUBMIT + 2
+    assert begun == ["running: ClickExampleGen"]
 
 
 def test_a_run_that_is_there_is_followed_from_where_it_is(kubeflow, follow, screen):

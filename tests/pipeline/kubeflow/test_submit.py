@@ -3,8 +3,11 @@
 import io
 import json
 import logging
+import os
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pipeline.kubeflow.errors import TOKEN_VARIABLE
 from pipeline.kubeflow.rest import BoundedRest
@@ -36,10 +39,10 @@ pytestmark = pytest.mark.usefixtures("quick")
 def go(configured, patience):
     """Submits the run, and returns the result and the screen."""
 
-    def do(*settings, **more):
+    def do(*keys, **more):
         screen = io.StringIO()
         arguments = {"run_id": RUN, **more} if "name" not in more and "cron" not in more else more
-        result = submit("/data", "/root", configured(*settings), screen, retries=patience.retries, **arguments)
+        result = submit("/data", "/root", configured(*keys), screen, retries=patience.retries, **arguments)
         return result, screen.getvalue()
 
     return do
@@ -278,11 +281,11 @@ def everything(kubeflow, go, caplog, capfd):
     """All that anybody sees of a submit: result, screen, log, standard streams, what the server keeps."""
     caplog.set_level(logging.DEBUG)
 
-    def do(*settings, **more):
+    def do(*keys, **more):
         seen = []
         try:
-            seen += go(*settings, **more)
-        except (RemoteError, TransientError) as error:
+            seen += go(*keys, **more)
+        except (ConfigError, RemoteError, TransientError) as error:
             seen.append(repr(error) + repr(error.__cause__) + repr(error.__context__))
         streams = capfd.readouterr()
         return json.dumps([seen, caplog.text, streams.out, streams.err, kubeflow.things, kubeflow.specs, kubeflow.calls])
@@ -327,13 +330,19 @@ def test_the_variable_wins_over_the_mounted_token_and_without_both_nothing_is_se
     assert kubeflow.headers[-1]["authorization"] == "Bearer given"
 
 
-@pytest.mark.parametrize("token", ["two words", "line\nbreak", "tönken"])
-def test_what_cannot_be_a_token_is_refused_without_being_shown(kubeflow, go, monkeypatch, token):
-    monkeypatch.setenv(TOKEN_VARIABLE, token)
-    with pytest.raises(ConfigError, match=f"{TOKEN_VARIABLE} has characters that no token has") as caught:
-        go()
-    assert token not in str(caught.value)
-    assert kubeflow.calls == []
+@pytest.mark.parametrize("token", [f"{SECRET}\nbreak", f"{SECRET}ö"])
+@pytest.mark.parametrize("mounted", [True, False])
+def test_what_cannot_be_a_token_is_refused_without_being_shown(kubeflow, everything, monkeypatch, tmp_path, token, mounted):
+    if mounted:
+        (tmp_path / "no-token").write_text(token)
+    else:
+        monkeypatch.setenv(TOKEN_VARIABLE, token)
+    # Kubeflow asks without a token whether it is well.
+    kubeflow.several = True
+    seen = everything("kubeflow.api.namespace=team")
+    assert "the token has characters that none has" in seen
+    assert SECRET not in seen
+    assert not any("authorization" in headers for headers in kubeflow.headers)
 
 
 def test_what_was_done_here_before_plays_no_part(kubeflow, go, monkeypatch, tmp_path):
@@ -348,6 +357,29 @@ def test_what_was_done_here_before_plays_no_part(kubeflow, go, monkeypatch, tmp_
     assert counts(kubeflow) == ONE_OF_EACH
     assert all("cookie" not in headers for headers in kubeflow.headers)
     assert [path.name for path in tmp_path.iterdir()] == ["context.json"]
+
+
+def test_a_mounted_token_that_cannot_be_read_is_told(kubeflow, go, tmp_path, monkeypatch):
+    (tmp_path / "no-token").write_text(SECRET)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(ConfigError, match=r"the service account's token cannot be read\. Received: .*no-token"):
+        go()
+
+
+MOMENTARY = st.sampled_from([Fault(status=status) for status in (429, 502, 503, 504)] + [Fault("reset"), Fault("lost")])
+
+
+@given(faults=st.dictionaries(st.integers(0, 40), MOMENTARY, max_size=25), again=st.booleans())
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_goes_wrong_for_the_moment_there_is_one_of_each(kubeflow, go, patience, faults, again):
+    """All examples share a server, which is emptied."""
+    for found in (kubeflow.calls, kubeflow.headers, kubeflow.specs, *kubeflow.things.values()):
+        found.clear()
+    kubeflow.faults = faults
+    object.__setattr__(patience.retries, "limit", 40)
+    states = [go()[0]["state"] for _ in range(1 + again)]
+    assert counts(kubeflow) == ONE_OF_EACH
+    assert states[1:] == ["there"] * again
 
 
 def test_who_stops_it_is_told_how_to_go_on(kubeflow, go):
