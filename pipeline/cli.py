@@ -104,7 +104,16 @@ def node(
     node_id: Annotated[str, typer.Argument(help="The node, as `clickrank run` names it on the screen.")],
     data: Annotated[Path, typer.Argument(help="Folder with the raw tables; ClickExampleGen alone reads them.")],
     root: Annotated[Path, typer.Option(help="Folder for everything the runs make, as of `clickrank run`.")],
-    run_id: Annotated[str, typer.Option(help="Name of the run, YYYYMMDD-HHMMSS-NAME; the same for all its nodes.")],
+    run_id: Annotated[
+        str | None,
+        typer.Option(help="Name of the run, YYYYMMDD-HHMMSS-NAME; the same for all its nodes.", show_default=False),
+    ] = None,
+    job: Annotated[
+        str | None,
+        typer.Option(
+            help="In place of --run-id: an orchestrator's name of the run. The first node makes the id.", show_default=False
+        ),
+    ] = None,
     config: ConfigFiles = None,
     set_: Settings = None,
     as_json: AsJson = False,
@@ -112,9 +121,11 @@ def node(
 ) -> None:
     """Run one node of a run, after those before it; once more does no harm. All of them come to what `clickrank run` comes to."""
     from pipeline.config import load_config
+    from pipeline.jobs import choose_run_id
     from pipeline.step import run_step
 
-    result = run_step(node_id, data, root, run_id, load_config(config or (), set_ or ()), verbose=verbose)
+    loaded = load_config(config or (), set_ or ())
+    result = run_step(node_id, data, root, choose_run_id(root, run_id, job), loaded, verbose=verbose)
     if as_json:
         typer.echo(json.dumps(result))
     if result["summary"] and result["summary"]["pushed_version"] is None:
@@ -142,6 +153,58 @@ def compile(
         typer.echo(json.dumps({"path": str(out), "nodes": steps}))
     else:
         typer.echo(f"{len(steps)} steps: {out}")
+
+
+@app.command()
+def submit(
+    data: Annotated[str, typer.Argument(help="Folder with the raw tables, as a pod sees it.")],
+    root: Annotated[str, typer.Option(help="Folder for everything the runs make, as a pod sees it.")],
+    endpoint: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Kubeflow Pipelines' API. [default: kubeflow.api.endpoint]", show_default=False),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the run to its end.")] = False,
+    run_id: Annotated[
+        str | None,
+        typer.Option(help="Name of the run, YYYYMMDD-HHMMSS-NAME; once more, the same run. [default: new]", show_default=False),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name on Kubeflow, of a run whose id its steps shall make, or of a recurring run.", show_default=False),
+    ] = None,
+    cron: Annotated[
+        str | None,
+        typer.Option(metavar="'0 3 * * *'", help="Make a recurring run: minute, hour, day, month, weekday.", show_default=False),
+    ] = None,
+    experiment: Annotated[
+        str | None, typer.Option(metavar="NAME", help="[default: kubeflow.api.experiment]", show_default=False)
+    ] = None,
+    namespace: Annotated[
+        str | None, typer.Option(metavar="NAME", help="[default: kubeflow.api.namespace]", show_default=False)
+    ] = None,
+    config: ConfigFiles = None,
+    set_: Settings = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Compile the pipeline and run it on Kubeflow Pipelines. Its token is in CLICKRANK_KUBEFLOW_TOKEN, or where a pod has it."""
+    from pipeline.config import load_config
+    from pipeline.noise import log_to
+
+    given = {"endpoint": endpoint, "experiment": experiment, "namespace": namespace}
+    settings = [*(set_ or ()), *(f"kubeflow.api.{key}={json.dumps(value)}" for key, value in given.items() if value is not None)]
+    loaded = load_config(config or (), settings)
+    with (
+        tempfile.TemporaryDirectory(prefix="clickrank-submit-") as temporary,
+        log_to(Path(temporary) / "log.txt", verbose) as screen,
+    ):
+        from pipeline.kubeflow.submit import submit as submit_all
+
+        result = submit_all(data, root, loaded, screen, run_id=run_id, name=name, cron=cron, wait=wait)
+    if as_json:
+        typer.echo(json.dumps(result))
+    if result["refused"]:
+        raise typer.Exit(NOT_PUSHED_EXIT_CODE)
 
 
 @app.command()
@@ -511,7 +574,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def _end(number: int) -> NoReturn:
     name = signal.Signals(number).name
-    _report(f"stopped by {name}; what was finished is kept, the same command goes on from there", 128 + number)
+    _report(f"stopped by {name}; {interrupts.last_words()}", 128 + number)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(128 + number)  # threads may be deep in a node's work: an orderly exit would wait for them, or crash on them

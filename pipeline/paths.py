@@ -60,6 +60,11 @@ class RootPaths:
         """A folder for each run, of its id."""
         return self.root / "runs"
 
+    @property
+    def jobs(self) -> Path:
+        """For each run that an orchestrator began without giving it an id, a file of the orchestrator's name with the id in it."""
+        return self.root / "jobs"
+
     def run(self, run_id: str) -> Path:
         """What belongs to one run: its log, resolved configuration, summary, what its nodes took, and report."""
         return self.runs / run_id

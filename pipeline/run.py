@@ -3,7 +3,6 @@
 import json
 import logging
 import resource
-import secrets
 import shutil
 import time
 from contextlib import suppress
@@ -12,6 +11,7 @@ from typing import Any
 
 from pipeline.config import load_config, to_yaml
 from pipeline.console import RunConsole
+from pipeline.jobs import new_run_id
 from pipeline.locks import file_errors, locked
 from pipeline.nodes import NODES, SECTIONS, nodes_for
 from pipeline.noise import log_to
@@ -53,7 +53,7 @@ def run(
     check_installed(config.tracking)
     paths = RootPaths(root.absolute())
     sources = find_sources(str(data), OUTBRAIN)
-    run_id = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
+    run_id = new_run_id()
     folder = paths.run(run_id)
     with file_errors(f"--root {root}"), locked(paths):
         if from_node:

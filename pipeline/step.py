@@ -5,7 +5,6 @@ Whoever starts them keeps their order. What one needs to know of the others is i
 
 import json
 import logging
-import re
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -25,21 +24,6 @@ from schemas.errors import ConfigError, TransientError
 from schemas.tables import OUTBRAIN
 
 FIRST, LAST = NODES[0], NODES[-1]
-_RUN_ID = re.compile(r"\d{8}-\d{6}-[a-z0-9]{1,40}")
-
-
-def check_run_id(run_id: str) -> str:
-    """Returns a run's id that is well-formed: folders of runs sort by time, and the last one counts as the latest.
-
-    Raises:
-        ConfigError: It is not.
-    """
-    if not _RUN_ID.fullmatch(run_id):
-        raise ConfigError(
-            "--run-id is YYYYMMDD-HHMMSS-NAME, the time at which the run began and a name of small letters and digits. "
-            f"Received: {run_id!r}"
-        )
-    return run_id
 
 
 def run_step(node: str, data: Path, root: Path, run_id: str, config: Config, *, verbose: bool) -> dict[str, Any]:
@@ -49,7 +33,7 @@ def run_step(node: str, data: Path, root: Path, run_id: str, config: Config, *, 
         node: Its id. `FIRST` alone reads the raw tables; `LAST` also writes the run's summary and report.
         data: Folder of the raw tables.
         root: Where the run is.
-        run_id: Name of the run, the same for all its nodes.
+        run_id: Name of the run, the same for all its nodes; well-formed.
         config: The configuration, the same for all its nodes.
         verbose: Whether the log goes to the screen instead of the run's folder.
 
@@ -65,7 +49,7 @@ def run_step(node: str, data: Path, root: Path, run_id: str, config: Config, *, 
     if node not in names:
         raise ConfigError(f"no such node under this configuration. Received: {node!r}; the nodes are {', '.join(names)}")
     paths = RootPaths(root.absolute())
-    steps = paths.steps(check_run_id(run_id))
+    steps = paths.steps(run_id)
     with file_errors(f"--root {root}"), locked_for_step(paths, run_id):
         steps.mkdir(parents=True, exist_ok=True)
         _keep_config(paths, run_id, config)

@@ -17,12 +17,12 @@ from tests.k8s.policies import problems
 from tests.k8s.render import K8S, load, patch, render
 
 OVERLAYS = ("dev", "gpu", "prod")
+# Those that are in no overlay.
+COMPONENTS = ("kserve", "recurring-run", "flink")
 # The oldest that docs/kubernetes.md asks for, and the newest that the package knows.
 VERSIONS = ("1.30", kubernetes_validate.latest_version())
 # Kinds that Kubernetes' own schemas do not have.
 FOREIGN = {"InferenceService", "FlinkDeployment"}
-# Components that are in no overlay.
-OPTIONAL = ("kserve", "flink")
 
 
 def with_component(name: str, folder: Path) -> list[dict]:
@@ -33,7 +33,7 @@ def with_component(name: str, folder: Path) -> list[dict]:
 
 
 def rendered(name: str, folder: Path) -> list[dict]:
-    return with_component(name, folder) if name in OPTIONAL else render(K8S / "overlays" / name)
+    return with_component(name, folder) if name in COMPONENTS else render(K8S / "overlays" / name)
 
 
 def flink(folder: Path) -> dict:
@@ -56,7 +56,7 @@ def test_every_file_is_part_of_a_kustomization():
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("name", [*OVERLAYS, *OPTIONAL])
+@pytest.mark.parametrize("name", [*OVERLAYS, *COMPONENTS])
 def test_every_object_fits_its_schema(name, version, tmp_path):
     core = [obj for obj in rendered(name, tmp_path) if obj["kind"] not in FOREIGN]
     assert len(core) > 15
@@ -71,12 +71,12 @@ def test_the_schemas_refuse_a_field_that_does_not_exist():
         kubernetes_validate.validate(obj, kubernetes_validate.latest_version(), strict=True)
 
 
-@pytest.mark.parametrize("name", [*OVERLAYS, *OPTIONAL])
+@pytest.mark.parametrize("name", [*OVERLAYS, *COMPONENTS])
 def test_every_object_keeps_to_the_policies(name, tmp_path):
     assert problems(rendered(name, tmp_path)) == []
 
 
-@pytest.mark.parametrize("name", [*OVERLAYS, *OPTIONAL])
+@pytest.mark.parametrize("name", [*OVERLAYS, *COMPONENTS])
 def test_no_object_is_there_twice(name, tmp_path):
     names = [(obj["kind"], obj["metadata"]["name"]) for obj in rendered(name, tmp_path)]
     assert len(names) == len(set(names))

@@ -7,13 +7,14 @@ import pytest
 from tests.k8s.pods import wrong_image
 from tests.k8s.policies import problems
 from tests.k8s.quantities import quantity
-from tests.k8s.render import K8S, patch, render
+from tests.k8s.render import K8S, move, patch, render
 
 FLINK = "FlinkDeployment"
 WORKLOADS = {
     "Deployment": ("clickrank-serving", "/spec/template/spec", "/spec/template/spec/containers/0"),
     "StatefulSet": ("clickrank-mlmd", "/spec/template/spec", "/spec/template/spec/containers/0"),
     "InferenceService": ("clickrank", "/spec/predictor", "/spec/predictor/model"),
+    "CronJob": ("clickrank-submit", "/spec/jobTemplate/spec/template/spec", "/spec/jobTemplate/spec/template/spec/containers/0"),
 }
 GONE = object()
 
@@ -106,7 +107,7 @@ OTHERS = [
     ("Role", "clickrank-pipeline", "/kind", "ClusterRole", "rights beyond the namespace"),
     *[
         ("ServiceAccount", name, "/automountServiceAccountToken", value, "automountServiceAccountToken is not false")
-        for name in ("default", "clickrank-trainer", "clickrank-mlmd", "clickrank-serving", "clickrank-flink")
+        for name in ("default", "clickrank-trainer", "clickrank-mlmd", "clickrank-serving", "clickrank-flink", "clickrank-submit")
         for value in (True, GONE)
     ],
     ("ServiceAccount", "clickrank-pipeline", "/automountServiceAccountToken", False, "automountServiceAccountToken is not true"),
@@ -124,6 +125,15 @@ OTHERS = [
     ("NetworkPolicy", "pipeline", "/spec/egress/0/to", [], "pipeline: a rule for everybody"),
     ("NetworkPolicy", "pipeline", "/spec/egress/2/to/0/ipBlock/except", GONE, "reaches the metadata service"),
     ("NetworkPolicy", "dns", "/spec/egress/0/ports/0/port", GONE, "dns: a rule for every port"),
+    ("NetworkPolicy", "submit", "/spec/podSelector/matchLabels/app.kubernetes.io~1component", "x", "no network policy of its own"),
+    ("CronJob", "clickrank-submit", "/spec/concurrencyPolicy", "Allow", "concurrencyPolicy is not Forbid"),
+    ("CronJob", "clickrank-submit", "/spec/concurrencyPolicy", GONE, "concurrencyPolicy is not Forbid"),
+    ("CronJob", "clickrank-submit", "/spec/startingDeadlineSeconds", GONE, "no startingDeadlineSeconds"),
+    ("CronJob", "clickrank-submit", "/spec/jobTemplate/spec/activeDeadlineSeconds", GONE, "no activeDeadlineSeconds"),
+    ("CronJob", "clickrank-submit", "/spec/jobTemplate/spec/backoffLimit", GONE, "no backoffLimit"),
+    ("Role", "clickrank-submit", "/rules/0/verbs", ["*"], "a rule with *"),
+    # A right in Kubernetes itself would need the token, which is not mounted.
+    ("Role", "clickrank-submit", "/rules/0/apiGroups", [""], "clickrank-submit: automountServiceAccountToken is not true"),
     ("Deployment", "clickrank-serving", "/spec/template/metadata/labels", {"a": "b"}, "no network policy of its own"),
     (
         "Deployment",
@@ -132,7 +142,7 @@ OTHERS = [
         {"a": "b"},
         "PodDisruptionBudget clickrank-serving: selects",
     ),
-    ("Deployment", "clickrank-serving", "/spec/replicas", 100, "pods: 107 needed"),
+    ("Deployment", "clickrank-serving", "/spec/replicas", 100, "pods: 108 needed"),
     ("Service", "clickrank-serving", "/spec/type", "LoadBalancer", "reached from outside"),
     ("Service", "clickrank-serving", "/spec/ports/0/targetPort", "other", "no pod has port other"),
     ("PersistentVolumeClaim", "clickrank-root", "/spec/resources/requests/storage", "501Gi", "more storage than the limit range's"),
@@ -166,11 +176,12 @@ ADDED = [
 
 @pytest.fixture(scope="module")
 def applied():
-    """Everything that may be applied, at once: the overlay prod with Flink, and with KServe's variant beside its Deployment."""
-    objects = render(K8S / "overlays/prod") + render(K8S / "components/kserve") + render(K8S / "components/flink")
+    """Everything that may be applied, at once: the overlay prod with all components, KServe's variant beside the Deployment."""
+    objects = render(K8S / "overlays/prod")
+    objects += [obj for name in ("kserve", "recurring-run", "flink") for obj in render(K8S / "components" / name)]
     for obj in objects:
         if obj["kind"] != "Namespace":
-            obj["metadata"]["namespace"] = "clickrank"
+            move(obj, "clickrank")
     assert problems(objects) == []
     return objects
 
