@@ -110,7 +110,7 @@ def test_the_worker_pool_of_flink_has_the_projects_version_and_the_paths_of_the_
         for pod in pods([flink(tmp_path)])
         for c in pod.containers()
     }
-    assert mounts == {"jobManager": {"/mnt/clickrank"}, "taskManager": {"/mnt/clickrank"}}
+    assert mounts == {"jobManager": {"/clickrank"}, "taskManager": {"/clickrank"}}
     assert str(POOL_PORT) in pool["livenessProbe"]["exec"]["command"][-1]
 
 

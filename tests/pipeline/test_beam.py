@@ -53,10 +53,10 @@ CASES = {
         ],
     ),
     "flink by a job server": (
-        {**FLINK, "run_job_server": True, "artifacts_dir": "/mnt/clickrank/flink/artifacts"},
+        {**FLINK, "run_job_server": True, "artifacts_dir": "/clickrank/flink/artifacts"},
         [
             *("--runner=FlinkRunner", "--flink_master=clickrank-flink-rest:8081"),
-            *("--flink_job_server_jar=/opt/beam/flink-job-server.jar", "--artifacts_dir=/mnt/clickrank/flink/artifacts"),
+            *("--flink_job_server_jar=/opt/beam/flink-job-server.jar", "--artifacts_dir=/clickrank/flink/artifacts"),
             *(*POOL, NO_IMAGE),
         ],
     ),
