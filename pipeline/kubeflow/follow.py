@@ -17,7 +17,8 @@ from pipeline.kubeflow.place import Place, Submitted
 from pipeline.nodes import NODES
 from schemas.errors import NOT_PUSHED_EXIT_CODE, ClickrankError, TransientError
 
-_DONE, _FAILED = ("SUCCEEDED", "SKIPPED"), ("FAILED", "CANCELED")
+_ENDED = ("SUCCEEDED", "SKIPPED", "FAILED", "CANCELED")
+_WORKED = ("SUCCEEDED", "FAILED")
 _LINES = 10
 # The first is of our own step, the others are of Kubeflow's launcher and of Kubernetes.
 _REFUSED = re.compile(rf"\b(ended with exit code|exit status|exit code) {NOT_PUSHED_EXIT_CODE}\b")
@@ -69,15 +70,16 @@ def follow(
         ClickrankError: It failed or was cancelled; the message says where, and how to see more. `TransientError`: it could not be
             followed to its end, or takes longer than `kubeflow.api.wait_s`; the run goes on.
     """
-    api, shown, running, start = place.api, set[str](), "", clock()
+    api, start = place.api, clock()
+    shown: dict[str, str] = {}
     while True:
         try:
             found = place.retries.persist(lambda: place.client.get_run(run.kubeflow_id))
         except TransientError as error:
             raise TransientError(f"{error}; the run goes on: {run.url}") from error
         steps = steps_of(found, nodes)
-        running = _show(steps, shown, running, console)
-        if (found.state or "") in _DONE + _FAILED:
+        _show(steps, shown, console)
+        if found.state in _ENDED:
             return _end(found, steps, run, place, console)
         if api.wait_s is not None and clock() - start > api.wait_s:
             raise TransientError(f"waited {api.wait_s} s for run {run.name}, which goes on: {run.url}")
@@ -94,7 +96,7 @@ def steps_of(run: Any, nodes: tuple[str, ...]) -> dict[str, Step]:
     for node in nodes:
         own = [task for task in details if task.display_name in (node, step_name(node))]
         drivers = [task for task in details if task.display_name == f"{step_name(node)}-driver" and task.state == "FAILED"]
-        found[node] = _step(own if any(task.state in _DONE + _FAILED for task in own) else drivers or own, details)
+        found[node] = _step(own if any(task.state in _WORKED for task in own) else drivers or own, details)
     return found
 
 
@@ -126,34 +128,37 @@ def _parts(task: Any, details: list[Any], seen: set[str]) -> Iterator[Any]:
             yield from _parts(other, details, seen)
 
 
-def _show(steps: dict[str, Step], shown: set[str], before: str, console: RunConsole) -> str:
-    """Writes the line of each node that has ended since, and shows which are running; returns that, to be given as `before`."""
-    ended = [node for node, step in steps.items() if step.state in _DONE + _FAILED and node not in shown]
+def _show(steps: dict[str, Step], shown: dict[str, str], console: RunConsole) -> None:
+    """Writes the line of each node that has ended since, once more for one that was tried again, and shows which are running.
+
+    `shown` is what was shown last: node -> state, and "" -> the running nodes.
+    """
+    ended = [node for node, step in steps.items() if step.state in _WORKED and step.state != shown.get(node)]
     running = ", ".join(node for node, step in steps.items() if step.state == "RUNNING")
-    if not ended and running == before:
-        return running
+    if not ended and running == shown.get("", ""):
+        return
     for node in sorted(ended, key=lambda node: steps[node].ended):
-        if steps[node].state in _DONE:
+        if steps[node].state == "SUCCEEDED":
             console.finished(node, steps[node].seconds, cached=False)
         else:
             console.failed(node, steps[node].seconds, ClickrankError())
-        shown.add(node)
+        shown[node] = steps[node].state
     console.rest()
     if running:
         console.working(f"running: {running}")
-    return running
+    shown[""] = running
 
 
 def _end(found: Any, steps: dict[str, Step], run: Submitted, place: Place, console: RunConsole) -> End:
     console.rest()
-    if found.state in _DONE:
+    if found.state not in ("FAILED", "CANCELED"):
         console.say(f"Run {run.name} succeeded: {run.url}")
         return End(found.state, refused=False)
     if found.state == "CANCELED":
         raise ClickrankError(f"run {run.name} was cancelled: {run.url}")
     failed = [node for node, step in steps.items() if step.state == "FAILED"]
     if not failed:
-        why = f": {found.error.message}" if found.error and found.error.message else ""
+        why = f": {' '.join(found.error.message.split())}" if found.error and found.error.message else ""
         raise ClickrankError(f"run {run.name} failed{why}; Kubeflow names no step that did: {run.url}")
     for node in failed:
         _tell(node, steps[node], place, console)

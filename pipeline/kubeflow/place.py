@@ -91,7 +91,7 @@ def submit_run(place: Place, name: str, parameters: dict[str, Any]) -> Submitted
     """Makes a run, unless one of that name is in the experiment.
 
     Raises:
-        ClickrankError: See `prepare`.
+        ClickrankError: See `prepare`. `ConfigError`: The one that is there is of another version or has other parameters.
     """
     client, api = place.client, place.api
 
@@ -111,8 +111,22 @@ def submit_run(place: Place, name: str, parameters: dict[str, Any]) -> Submitted
         return run, True
 
     run, created = place.retries.persist(lambda: _found_or_made(find, make))
+    if not made_of(run, place, parameters):
+        raise ConfigError(
+            f"run {name} is in the experiment already, with another configuration or other folders; give a new name, or what it "
+            f"was submitted with: {page(api, f'runs/details/{run.run_id}')}"
+        )
     run_id = identity(api, run, "run_id")
     return Submitted(name, run_id, page(api, f"runs/details/{run_id}"), created)
+
+
+def made_of(found: Any, place: Place, parameters: dict[str, Any]) -> bool:
+    """Whether a run or recurring run is of this version and these parameters, as far as Kubeflow tells."""
+    version, given = found.pipeline_version_reference, found.runtime_config
+    values = (given and given.parameters) or {}
+    return (version is None or version.pipeline_version_id == place.version) and all(
+        values.get(name, value) == value for name, value in parameters.items()
+    )
 
 
 def page(api: ApiConfig, path: str) -> str:

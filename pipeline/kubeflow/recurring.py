@@ -12,7 +12,7 @@ from kfp.client import Client
 
 from pipeline.kubeflow.client import identity, listed
 from pipeline.kubeflow.errors import CallError
-from pipeline.kubeflow.place import Place, page
+from pipeline.kubeflow.place import Place, made_of, page
 from schemas.errors import ConfigError
 
 
@@ -62,13 +62,9 @@ def schedule(place: Place, name: str, cron: str, parameters: dict[str, Any]) -> 
     client, api, wanted = place.client, place.api, six_fields(cron)
 
     def same(one: Any) -> bool:
-        times, version = one.trigger and one.trigger.cron_schedule, one.pipeline_version_reference
-        return (
-            bool(times and version and one.runtime_config)
-            and (times.cron, version.pipeline_version_id) == (wanted, place.version)
-            and one.runtime_config.parameters == parameters
-            and one.service_account == api.service_account
-        )
+        times = one.trigger and one.trigger.cron_schedule
+        account = one.service_account or None
+        return bool(times) and times.cron == wanted and account == api.service_account and made_of(one, place, parameters)
 
     def find_or_make() -> tuple[Any, bool, list[str]]:
         found = list(listed(client.list_recurring_runs, "recurring_runs", name, experiment_id=place.experiment))

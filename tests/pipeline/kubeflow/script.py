@@ -10,12 +10,14 @@ class Script:
 
     Attributes:
         fails: Name of the step, or of its driver.
+        stumbles: Name of a step that fails the first time; with a pace of one.
         message: Its error; empty where Kubeflow gives none.
         pace: Steps.
         state: Of the run in the end, if not SUCCEEDED or FAILED.
     """
 
     fails: str | None = None
+    stumbles: str | None = None
     message: str = ""
     pace: int = 5
     state: str | None = None
@@ -32,7 +34,7 @@ def progress(steps: list[str], script: Script, looks: int) -> dict[str, Any]:
     ended = failed or done == len(steps)
     tasks = []
     for number, step in enumerate(steps[: done if ended and not failed else done + 1]):
-        state = "SUCCEEDED" if number < done else "FAILED" if failed else "RUNNING"
+        state = "SUCCEEDED" if number < done else "FAILED" if failed or step == script.stumbles else "RUNNING"
         error = {"error": {"code": 13, "message": script.message}} if state == "FAILED" and script.message else {}
         pod = f"clickrank-x-{step}"
         times = {"start_time": f"2026-01-01T12:{number:02}:00+00:00"}
@@ -46,5 +48,7 @@ def progress(steps: list[str], script: Script, looks: int) -> dict[str, Any]:
             children = [{"task_id": f"e{number}", "pod_name": f"{pod}-impl"}, *after]
             tasks.append({"task_id": f"t{number}", "display_name": step, "state": state, **times, "child_tasks": children})
             tasks.append({"task_id": f"e{number}", "display_name": "executor", "state": state, **error, "pod_name": f"{pod}-impl"})
+    if failed:
+        tasks += [{"task_id": f"t{step}", "display_name": step, "state": "SKIPPED"} for step in steps[done + 1 :]]
     state = "FAILED" if failed else "SUCCEEDED" if ended else "RUNNING"
     return {"state": script.state or state if ended else state, "run_details": {"task_details": tasks}}

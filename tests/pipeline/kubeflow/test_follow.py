@@ -1,11 +1,14 @@
 """Following a run: what is shown, and what is said of each way to end."""
 
 import io
+import itertools
 
 import pytest
 
 from pipeline.console import RunConsole
 from pipeline.kubeflow.compile import step_name
+from pipeline.kubeflow.follow import follow as wait_for
+from pipeline.kubeflow.place import prepare, submit_run
 from pipeline.kubeflow.submit import submit
 from pipeline.nodes import NODES, nodes_for
 from schemas.config import Config
@@ -45,13 +48,15 @@ def test_each_node_is_shown_once_as_it_ends(kubeflow, follow, screen, patience, 
     assert set(patience.slept) == {10.0}
 
 
-def test_the_bar_is_not_begun_anew_while_the_same_node_works(kubeflow, follow, monkeypatch):
-    begun = []
+def test_the_bar_is_not_begun_anew_while_the_same_node_works(kubeflow, configured, patience, screen, monkeypatch):
+    begun, clock = [], itertools.count()
     monkeypatch.setattr(RunConsole, "working", lambda self, what: begun.append(what))
     kubeflow.script = Script(pace=0)
-    with pytest.raises(TransientError, match="waited 1 s"):
-        follow("kubeflow.api.wait_s=1")
-    assert len(kubeflow.calls) > SUBMIT + 2
+    place = prepare(configured("kubeflow.api.wait_s=5"), patience.retries)
+    run = submit_run(place, RUN, {"data": "/data", "root": "/root"})
+    with pytest.raises(TransientError, match=f"^waited 5 s for run {RUN}, which goes on"):
+        wait_for(place, run, nodes_for(Config()), RunConsole(screen, 13), clock=lambda: next(clock))
+    assert len(patience.slept) == 5
     assert begun == ["running: ClickExampleGen"]
 
 
@@ -75,6 +80,21 @@ def test_a_failed_step_is_named_with_the_last_lines_that_kubeflow_gives(kubeflow
     told = lines.index("Trainer, the end of its log; all of it by kubectl logs clickrank-x-trainer-impl --container main:")
     assert lines[told - 1].endswith("s  failed")
     assert lines[told + 1 :] == [f"  {line}" for line in log.splitlines()[-10:]]
+
+
+def test_a_step_that_fails_and_is_tried_again_is_shown_twice(kubeflow, follow, screen):
+    kubeflow.script = Script(stumbles="trainer", pace=1)
+    assert follow()["state"] == "SUCCEEDED"
+    shown = [line.split() for line in screen.getvalue().splitlines() if " Trainer " in line]
+    assert [words[4:] for words in shown] == [["failed"], []]
+    assert shown[0][0] == shown[1][0]
+
+
+def test_steps_that_never_began_are_not_shown(kubeflow, follow, screen):
+    kubeflow.script = Script(fails="transform")
+    with pytest.raises(ClickrankError):
+        follow()
+    assert " Evaluator " not in screen.getvalue()
 
 
 def test_a_failed_step_of_which_kubeflow_gives_no_log_is_named_too(kubeflow, follow, screen):
@@ -129,7 +149,7 @@ def test_a_run_that_was_cancelled_or_failed_without_a_step_is_told(kubeflow, fol
     with pytest.raises(ClickrankError, match=f"^run {RUN} was cancelled: http"):
         follow()
     look = kubeflow.run_service_get_run
-    ended = {"state": "FAILED", "error": {"code": 9, "message": "quota exceeded"}}
+    ended = {"state": "FAILED", "error": {"code": 9, "message": "quota\nexceeded"}}
     monkeypatch.setattr(kubeflow, "run_service_get_run", lambda **what: {**look(**what), **ended, "run_details": {}})
     with pytest.raises(ClickrankError, match=f"^run {RUN} failed: quota exceeded; Kubeflow names no step that did: http"):
         follow()

@@ -42,7 +42,8 @@ def go(configured, patience):
     def do(*keys, **more):
         screen = io.StringIO()
         arguments = {"run_id": RUN, **more} if "name" not in more and "cron" not in more else more
-        result = submit("/data", "/root", configured(*keys), screen, retries=patience.retries, **arguments)
+        arguments = {"data": "/data", "root": "/root", "retries": patience.retries, **arguments}
+        result = submit(config=configured(*keys), screen=screen, **arguments)
         return result, screen.getvalue()
 
     return do
@@ -85,6 +86,14 @@ def test_the_same_again_makes_nothing(kubeflow, go):
     assert again == first | {"state": "there"}
     assert screen == f"Run {RUN} is there already: {first['url']}\n"
     assert [short(call) for call in kubeflow.calls[len(CALLS) :]] == [call for call in CALLS if call.startswith("GET")]
+
+
+@pytest.mark.parametrize("change", [{"keys": ["trainer.seed=9"]}, {"data": "/other"}, {"root": "/other"}], ids=str)
+def test_a_run_of_that_name_with_another_configuration_is_none_of_ours(kubeflow, go, change):
+    first, _ = go()
+    with pytest.raises(ConfigError, match=f"^run {RUN} is in the experiment already, with another configuration .*{first['url']}"):
+        go(*change.pop("keys", []), **change)
+    assert counts(kubeflow)["runs"] == 1
 
 
 def test_another_run_shares_all_but_the_run(kubeflow, go):
