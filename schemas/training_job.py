@@ -1,7 +1,7 @@
 """The section `training_job` of the configuration: the pods that train, where training is not the Trainer's own process.
 
-How many there are is said by `trainer.strategy`, `trainer.workers` and `trainer.parameter_servers`. Nothing here changes the model, so
-nothing here is part of the Trainer's cache key.
+How many there are is said by `trainer.strategy`, `trainer.workers` and `trainer.parameter_servers`, and how often they are started
+again by `trainer.max_restarts`. Nothing here changes the model, so nothing here is part of the Trainer's cache key.
 """
 
 from typing import Annotated, Literal
@@ -26,14 +26,15 @@ class TrainingJobConfig(ContainerConfig):
         "(kubeflow.org/v1). trainjob: it makes a TrainJob (trainer.kubeflow.org/v1alpha1) of the runtime `runtime`.",
     )
     gpus: Annotated[int, Field(ge=0)] | None = Field(None, description="GPUs of each pod that trains; a worker uses one of them.")
-    gpu_type: Annotated[str, Field(min_length=1)] | None = Field("nvidia.com/gpu", description="Name of the resource that GPUs are.")
+    gpu_type: Annotated[str, Field(min_length=1)] = Field("nvidia.com/gpu", description="Name of the resource that GPUs are.")
     scratch: Annotated[str, Field(pattern=r"^[1-9]\d*([EPTGMK]i?)?$")] = Field(
         "2Gi", description="Size of a volume of the pod's own at /tmp, which is all that it can write to beside `volumes`."
     )
     allow_image_tag: bool = Field(False, description="Whether the image may be named by a tag.")
     image_pull_secrets: tuple[Name, ...] = Field((), description="Secrets by which the cluster pulls the image.")
     volumes: tuple[VolumeConfig, ...] = Field(
-        (), description="Volumes, mounted where the Trainer has them; the root lies on one. `clickrank compile` takes those of `kubeflow`."
+        (),
+        description="Volumes, mounted where the Trainer has them; the root lies on one. Compiled for Kubeflow: those of `kubeflow`.",
     )
     run_as_user: Annotated[int, Field(gt=0)] = Field(1000, description="The container's user, not root.")
     run_as_group: Annotated[int, Field(gt=0)] = Field(1000, description="The container's group.")
@@ -42,7 +43,7 @@ class TrainingJobConfig(ContainerConfig):
     runtime: Name = Field("clickrank-tensorflow", description="The TrainingRuntime of a trainjob: k8s/components/training-runtime.")
     active_deadline_s: Annotated[int, Field(gt=0)] | None = Field(None, description="Seconds after which the job is given up.")
     grace_s: Annotated[int, Field(gt=0)] = Field(120, description="Seconds that a pod has to save itself when it is told to end.")
-    ttl_s: Annotated[int, Field(ge=0)] | None = Field(None, description="Seconds for which a finished job is kept that nobody deleted.")
+    ttl_s: Annotated[int, Field(ge=0)] | None = Field(None, description="Seconds after which a job that has ended is deleted.")
     queue: Annotated[str, Field(min_length=1)] | None = Field(None, description="Queue of a gang scheduler.")
     priority_class: Name | None = Field(None, description="Priority class of the pods.")
 
@@ -58,5 +59,7 @@ class TrainingJobConfig(ContainerConfig):
         if self.kind == "trainjob":
             given = [key for key in _RUNTIME_HAS if getattr(self, key) != type(self).model_fields[key].default]
             if given:
-                raise ValueError(f"{given[0]} of a trainjob is said in its TrainingRuntime {self.runtime!r}, by a patch in your overlay")
+                raise ValueError(
+                    f"{given[0]} of a trainjob stands in its TrainingRuntime, {self.runtime}: patch it in your overlay"
+                )
         return self

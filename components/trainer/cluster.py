@@ -107,9 +107,9 @@ def parse_tf_config(text: str) -> Cluster:
 def tf_config_from_env(environment: Mapping[str, str]) -> str | None:
     """Returns the value of TF_CONFIG in the pod of a training job; None if the pod trains alone.
 
-    A TFJob's operator sets TF_CONFIG itself, unless the job is one pod. Kubeflow Trainer sets nothing of the kind for a TrainJob. Its
-    pods are those of a JobSet with one Indexed Job named `node`, and so have the addresses JOBSET-node-0-INDEX.JOBSET
-    (https://jobset.sigs.k8s.io/docs/concepts/). Those come in the order of `Cluster.index`.
+    A TFJob's operator sets TF_CONFIG itself, unless the job is one pod. Kubeflow Trainer sets nothing of the kind for a TrainJob.
+    Its pods are those of a JobSet with one Indexed Job named `node`, and so have the addresses JOBSET-node-0-INDEX.JOBSET
+    (`IdentifyPodNetwork` in kubeflow/trainer's pkg/runtime/framework/plugins/jobset). They come in the order of `Cluster.index`.
 
     Raises:
         ConfigError: A variable is missing, or no number.

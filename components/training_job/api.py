@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import urllib3
+import yaml
 from kubernetes import client, config, watch
 from kubernetes.client.rest import ApiException
 from kubernetes.watch.watch import iter_resp_lines
@@ -172,7 +173,9 @@ class Api:
                 fault, asked = _short(error), 0.0
             wait = max(pause * random.uniform(0.5, 1.0), asked)
             if time.monotonic() + wait > deadline:
-                raise UnreachableError(f"Kubernetes at {self._host}: cannot {what} a {self._kind.KIND}: {fault}; run again to go on")
+                raise UnreachableError(
+                    f"Kubernetes at {self._host}: cannot {what} a {self._kind.KIND}: {fault}; run again to go on"
+                )
             logger.warning("Kubernetes at %s: cannot %s a %s: %s; trying again", self._host, what, self._kind.KIND, fault)
             time.sleep(wait)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
@@ -196,7 +199,7 @@ def _connection() -> tuple[client.Configuration, str]:
             return settings, _NAMESPACE_FILE.read_text().strip()
         config.load_kube_config(client_configuration=settings)
         return settings, config.list_kube_config_contexts()[1]["context"].get("namespace", "default")
-    except (config.ConfigException, OSError) as error:
+    except (config.ConfigException, OSError, yaml.YAMLError) as error:
         raise ConfigError(f"training_job needs a Kubernetes cluster: {' '.join(str(error).split())}") from error
 
 

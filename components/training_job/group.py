@@ -11,6 +11,10 @@ from schemas.errors import ClickrankError, ConfigError, InputDataError, RemoteEr
 
 logger = logging.getLogger(__name__)
 
+TRY_AGAIN = 138
+"""The exit code in the place of 75, which operators take for a permanent error. From 128 on they start a pod again; earlier ones
+did so for 130, 137, 138 and 143 alone, 138 being for programs to say so (kubeflow/training-operator, `IsRetryableExitCode`)."""
+
 _BY_CODE = {kind.exit_code: kind for kind in (ConfigError, InputDataError, RemoteError)}
 _SIGNALS = 128
 _LONGEST = 500
@@ -63,6 +67,8 @@ def error_of(pod: PodState) -> ClickrankError:
     code = pod.exit_code
     if code is None:
         return TransientError(f"training {pod.member} was lost; {pod.why or 'nobody says why'}")
+    if code == TRY_AGAIN:
+        return TransientError(f"training {pod.member} ended to begin again; {pod.why or 'nobody says why'}")
     if code >= _SIGNALS:
         names = {_SIGNALS + number: number.name for number in signal.Signals}
         return TransientError(f"training {pod.member} was killed by {names.get(code, code)}; {pod.why or 'nobody says why'}")
@@ -97,15 +103,18 @@ class Group:
             said: Name of a member -> what it says of itself.
             now: By the same clock as `since`.
         """
+        alive = {name: pod for name, pod in pods.items() if pod.uid not in failed}
         if self.trains:
-            here = {name: pod.uid for name, pod in pods.items() if pod.uid not in failed}
+            here = {name: pod.uid for name, pod in alive.items()}
             gone = [name for name in self.names if here.get(name) != self._uids[name]]
             if gone:
-                first = failed.get(self._uids[gone[0]])
+                # One loss makes the others end, too, and these say so.
+                known = [failed[self._uids[name]] for name in gone if self._uids[name] in failed]
+                first = min(known, key=lambda pod: pod.exit_code == TRY_AGAIN, default=None)
                 self.lost = str(error_of(first)) if first else f"training {gone[0]} was lost"
                 self.trains, self.since, self.losses = False, now, self.losses + 1
                 logger.warning("%s; loss %d", self.lost, self.losses)
-        if not self.trains and self._all_ready(pods, said):
+        if not self.trains and self._all_ready(alive, said):
             self.trains, self._uids = True, {name: pods[name].uid for name in self.names}
             logger.info("%d pods train: %s", len(self.names), ", ".join(pods[name].name for name in self.names))
 

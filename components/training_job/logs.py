@@ -3,11 +3,9 @@
 import logging
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 _LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(\S*) ?(.*)", re.DOTALL)
-_PAUSE_S = 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -21,41 +19,55 @@ class ChiefLog:
 
     def __init__(self, read: Callable[[str], Iterator[str]]):
         self._read = read
-        self._threads: dict[str, threading.Thread] = {}
-        self._ended: dict[str, threading.Event] = {}
+        self._current: _Followed | None = None
 
     def follow(self, name: str, uid: str, *, ended: bool) -> None:
-        """Begins with a pod that is new, and ends with one that has ended, when all of its log is here."""
-        if uid not in self._threads:
-            self._ended[uid] = threading.Event()
-            self._threads[uid] = threading.Thread(target=self._relay, args=(name, self._ended[uid]), daemon=True)
-            self._threads[uid].start()
+        """Goes on with the log of a pod; to be called again and again, with whether it has ended."""
+        known = self._current is not None and self._current.uid == uid
+        if self._current is None or not known:
+            self._current = _Followed(self._read, name, uid)
         if ended:
-            self._ended[uid].set()
+            self._current.ended.set()
+        if known or ended:
+            self._current.is_there.set()
 
     def close(self, seconds: float = 10.0) -> None:
         """Waits a little until all that was logged is here."""
-        deadline = time.monotonic() + seconds
-        for uid, thread in self._threads.items():
-            self._ended[uid].set()
-            thread.join(max(0.0, deadline - time.monotonic()))
+        if self._current:
+            self._current.ended.set()
+            self._current.is_there.set()
+            self._current.thread.join(seconds)
 
-    def _relay(self, name: str, ended: threading.Event) -> None:
+
+class _Followed:
+    def __init__(self, read: Callable[[str], Iterator[str]], name: str, uid: str):
+        self.uid, self._read, self._name = uid, read, name
+        self.ended, self.is_there = threading.Event(), threading.Event()
+        self.thread = threading.Thread(target=self._relay, daemon=True)
+        self.thread.start()
+
+    def _relay(self) -> None:
         last = ("", "")
         while True:
-            was_ended = ended.is_set()
-            for line in self._read(name):
-                time_, text = split_line(line)
-                if time_ > last:  # after a break the log comes from its beginning again
-                    last = time_
-                    logger.info("%s: %s", name, text)
+            was_ended = self.ended.is_set()
+            for line in self._read(self._name):
+                time, text = split_line(line)
+                if time > last:  # after a break the log comes from its beginning again
+                    last = time
+                    logger.info("%s: %s", self._name, text)
             if was_ended:
                 return
-            ended.wait(_PAUSE_S)
+            # Not before it is known to be there still: the pod that comes in its place has the same name.
+            self.is_there.clear()
+            if not self.ended.is_set():
+                self.is_there.wait()
 
 
 def split_line(line: str) -> tuple[tuple[str, str], str]:
-    """Returns the time of a line, such that later is larger, and its text. The fraction of a second comes with any number of digits."""
+    """Returns the time of a line, such that later is larger, and its text.
+
+    The fraction of a second comes with any number of digits.
+    """
     found = _LINE.fullmatch(line)
     if not found:
         return ("", ""), line

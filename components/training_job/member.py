@@ -5,18 +5,16 @@ import os
 import sys
 import threading
 from pathlib import Path
+from typing import NoReturn
 
 from components.trainer import worker
 from components.trainer.cluster import TF_CONFIG, members, tf_config_from_env
 from components.trainer.work_dir import read_job, write_error, write_trained
+from components.training_job.group import TRY_AGAIN
 from components.training_job.members import Meeting
 from components.training_job.pods import UID
 from schemas import interrupts
 from schemas.errors import ClickrankError, ConfigError, TransientError
-
-TRY_AGAIN = 138
-"""The exit code in the place of 75, which operators take for a permanent error. From 128 on they start a pod again; earlier ones did so
-for 130, 137, 138 and 143 alone, of which 138 was for programs to say so (kubeflow/training-operator, `IsRetryableExitCode`)."""
 
 _POLL_S = 1.0
 
@@ -62,12 +60,19 @@ def _end_with_the_others(meeting: Meeting) -> None:
         trouble = meeting.trouble()
         if trouble and not meeting.is_over():
             logger.warning("%s; ending, to begin again with all", trouble)
-            sys.stderr.flush()
-            os._exit(TRY_AGAIN)
+            _end(TRY_AGAIN)
         threading.Event().wait(_POLL_S)
+
+
+def _end(code: int) -> NoReturn:
+    """Not in good order: TensorFlow's way out waits for peers that may have left already."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         raise ConfigError("usage: python3 -m components.training_job.member WORK_DIR")
-    sys.exit(main(Path(sys.argv[1])))
+    _end(main(Path(sys.argv[1])))

@@ -1,8 +1,8 @@
 """How the pods of a job find out that they belong together, by files in the folder that all of them see.
 
-A pod that is lost comes back as another of the same name, and its peers may still be at work with the one that is gone: TensorFlow's
-strategies then wait, or fail in many ways. So each pod says who it is and whom it sees (`NAME.member`), nobody begins before all
-see the same, and a pod whose peers have changed ends, to come back and begin with them. Imports no TensorFlow.
+A pod that is lost comes back as another of the same name, and its peers may still be at work with the one that is gone:
+TensorFlow's strategies then wait, or fail in many ways. So each pod says who it is and whom it sees (`NAME.member`), nobody begins
+before all see the same, and a pod whose peers have changed ends, to come back and begin with them. Imports no TensorFlow.
 """
 
 import json
@@ -46,8 +46,8 @@ class Meeting:
         names: All members, the chief's first.
         name: This one's.
         uid: This one's.
-        has_chief: Whether the first only hands out work to the others (parameter servers). They then go by the chief alone, which waits
-            until all go by it, and who of them is lost is its business. Else all go by all.
+        has_chief: Whether the first only hands out work to the others (parameter servers). They then go by the chief alone, which
+            waits until all go by it, and who of them is lost is its business. Else all go by all.
     """
 
     def __init__(self, work_dir: Path, names: Sequence[str], name: str, uid: str, *, has_chief: bool):

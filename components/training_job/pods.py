@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from components.trainer.cluster import PORT, TF_CONFIG
+from components.trainer.cluster import PORT, TF_CONFIG, Cluster
 from components.training_job.spec import LABELS, TrainingJobSpec
 
 Object = dict[str, Any]
@@ -81,9 +81,8 @@ def environment(spec: TrainingJobSpec) -> list[Object]:
         {"name": "PYTHONUNBUFFERED", "value": "1"},
     ]
     if spec.distributed and len(spec.members) == 1:
-        # The operator of a TFJob sets none for a single pod (`isDistributed` in its tfjob_controller.go), but the strategy needs it.
-        alone = '{"cluster": {"worker": ["localhost:%d"]}, "task": {"type": "worker", "index": 0}}' % PORT
-        variables.append({"name": TF_CONFIG, "value": alone})
+        # A TFJob's operator sets none for a single pod (`isDistributed` in its tfjob_controller.go), but the strategy needs it.
+        variables.append({"name": TF_CONFIG, "value": Cluster((f"localhost:{PORT}",), 0).tf_config()})
     for secret in spec.config.secrets or ():
         for key, variable in sorted(secret.keys.items()):
             variables.append({"name": variable, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": key}}})
@@ -100,5 +99,5 @@ def resources(spec: TrainingJobSpec, role: str) -> Object:
     gpus = spec.gpus(role)
     if gpus:
         for part in sizes.values():
-            part[config.gpu_type or ""] = str(gpus)
+            part[config.gpu_type] = str(gpus)
     return {part: {name: size for name, size in given.items() if size is not None} for part, given in sizes.items()}

@@ -1,8 +1,9 @@
 """The section `training_job`, handed to the Trainer past TFX.
 
-TFX puts all that a node is given (`custom_config`) into its cache key and the metadata store. More memory or another namespace gives the
-same model, so these keys must not be there. Every runner of ours launches the Trainer in this process, as `schemas.progress` and
-`schemas.interrupts` count on, too; an environment variable would do as well, but would be handed down to all that the node starts.
+TFX puts all that a node is given (`custom_config`) into its cache key and the metadata store. More memory or another namespace
+gives the same model, so these keys must not be there. Every runner of ours launches the Trainer in this process, as
+`schemas.progress` and `schemas.interrupts` count on, too. An environment variable would do as well, but would be handed down to all
+that the node starts, and would have to be parsed again.
 """
 
 from collections.abc import Iterator

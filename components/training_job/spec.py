@@ -27,8 +27,8 @@ class TrainingJobSpec:
         folder: Where it trains, as CLAIM/PATH.
         work_dir: The folder of `components.trainer.work_dir`, as all its pods see it.
         config: What the pods get.
-        workers, parameter_servers: How many train, and how many hold the variables for them; the latter are 0 unless the strategy has
-            parameter servers, and then there is a chief, too.
+        workers, parameter_servers: How many train, and how many hold the variables for them; the latter are 0 unless the strategy
+            has parameter servers, and then there is a chief, too.
         distributed: Whether the strategy is one for clusters, also where it is one of a single pod.
         max_restarts: How often lost pods start again.
     """
@@ -62,9 +62,9 @@ class TrainingJobSpec:
 def plan(config: TrainingJobConfig, trainer: TrainerConfig, checkpoint_dir: str, read: Sequence[str] = ()) -> TrainingJobSpec:
     """Returns the job that trains into a folder of checkpoints.
 
-    Its name is a hash of that folder: of the claim that it lies on, and its path there. So it is the same in every try of a node and in
-    every run that would go on with the same training, whatever their ids are, and that a cluster has no two jobs of one name is what
-    keeps two of them from training into one folder.
+    Its name is a hash of that folder: of the claim that it lies on, and its path there. So it is the same in every try of a node
+    and in every run that would go on with the same training, while ids of runs and executions change from try to try. And as no
+    namespace has two jobs of one name, no two of them train into one folder.
 
     Args:
         config: What the pods get.
@@ -80,7 +80,9 @@ def plan(config: TrainingJobConfig, trainer: TrainerConfig, checkpoint_dir: str,
     for path in filter(None, read):
         _mount_of(path, config.volumes)
     if config.kind == "trainjob" and config.gpus and trainer.is_asynchronous:
-        raise ConfigError("training_job.gpus: all pods of a trainjob get the same, also parameter servers, which need none; use a tfjob")
+        raise ConfigError(
+            "training_job.gpus: a trainjob's pods all get the same, also parameter servers, which need none; use a tfjob"
+        )
     volume = _mount_of(checkpoint_dir, config.volumes)
     inside = posixpath.relpath(checkpoint_dir, volume.mount_path)
     folder = posixpath.normpath(posixpath.join(volume.claim, volume.sub_path, inside))

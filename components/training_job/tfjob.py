@@ -16,9 +16,9 @@ _REPLICAS = {"chief": "Chief", "worker": "Worker", "ps": "PS"}
 def render(spec: TrainingJobSpec) -> Object:
     """Returns the object, without namespace and annotations.
 
-    The restart policy is ExitCode. The operator then makes a pod anew that ended with 128 or more, and fails the job of one that ended
-    with less (`IsRetryableExitCode` in its `pkg/util/train`), as bad input data does. Under OnFailure it would restart that, too, and
-    leave nothing of why. A training that may go on ends with `components.training_job.member.TRY_AGAIN` for that.
+    The restart policy is ExitCode. The operator then makes a pod anew that ended with 128 or more, and fails the job of one that
+    ended with less (`IsRetryableExitCode` in its `pkg/util/train`), as bad input data does. Under OnFailure it would restart that,
+    too. A training that may go on ends with `components.training_job.group.TRY_AGAIN` for that.
 
     Under ExitCode the operator does not count (kubeflow/trainer#2045): `components.training_job.group` does.
     """

@@ -33,7 +33,7 @@ KINDS: dict[str, ModuleType] = {"tfjob": tfjob, "trainjob": trainjob}
 _POLL_S = 2
 _RUN = "run"
 _SEEN_LATE_S = 90.0
-"""How long a file that another machine has written may stay unseen: network file systems keep what they know of a folder for a minute."""
+"""How long a file of another machine may stay unseen: network file systems keep what they know of a folder for a minute."""
 
 
 def train_in_job(job: "Job", config: TrainingJobConfig) -> "Trained":
@@ -46,8 +46,8 @@ def train_in_job(job: "Job", config: TrainingJobConfig) -> "Trained":
     Raises:
         ConfigError: There is no cluster, or the job cannot be made as configured.
         RemoteError: Kubernetes refuses something.
-        TransientError: The job did not start in time, pods were lost too often, Kubernetes cannot be reached, or this process was asked
-            to stop. The same again goes on from the last checkpoint.
+        TransientError: The job did not start in time, pods were lost too often, Kubernetes cannot be reached, or this process was
+            asked to stop. The same again goes on from the last checkpoint.
         ClickrankError: Training failed, as in `execute`, or took longer than it may.
     """
     from components.training_job.api import Api
@@ -185,8 +185,6 @@ class Follower:
     def _is_done(self, group: Group, pods: WatchedPods, log: ChiefLog) -> bool:
         """Looks once, for some seconds; raises if training has failed."""
         pods.update(_POLL_S)
-        now, said = self._clock(), read_members(self._work_dir, self._spec.members)
-        group.update(pods.current, pods.failed, said, now)
         chief = pods.current.get(self._spec.members[0])
         if chief and chief.phase != "Pending":
             log.follow(chief.name, chief.uid, ended=chief.phase in ("Succeeded", "Failed"))
@@ -195,6 +193,8 @@ class Follower:
         if (chief and chief.phase == "Succeeded") or (end and end[0]):
             self._wait_for_result()
             return True
+        now, said = self._clock(), read_members(self._work_dir, self._spec.members)
+        group.update(pods.current, pods.failed, said, now)
         lost_for_good = [pod for pod in pods.failed.values() if pod.has_failed_for_good]
         if lost_for_good:
             raise self._error(lost_for_good)
@@ -217,7 +217,9 @@ class Follower:
         """What it means that the operator says that the job has failed."""
         if "deadline" in said.lower():
             seconds = self._spec.config.active_deadline_s
-            return ClickrankError(f"{self._what} took longer than training_job.active_deadline_s={seconds}; the last checkpoint is kept")
+            return ClickrankError(
+                f"{self._what} took longer than training_job.active_deadline_s={seconds}; the last checkpoint is kept"
+            )
         if pods.failed:
             return self._error(list(pods.failed.values()))
         return TransientError(f"{self._what} failed: {said or 'nobody says why'}")

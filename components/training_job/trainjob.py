@@ -1,7 +1,7 @@
 """A training job as a TrainJob of Kubeflow Trainer 2. Pure.
 
-Only what all versions of its API have is said here: image, command, variables, number and size of the pods. The rest of the pods is in
-the TrainingRuntime of k8s/components/training-runtime. The fields: `pkg/apis/trainer/v1alpha1` of kubeflow/trainer.
+Only what all versions of its API have is said here: image, command, variables, number and size of the pods. The rest of the pods is
+in the TrainingRuntime of k8s/components/training-runtime. The fields: `pkg/apis/trainer/v1alpha1` of kubeflow/trainer.
 """
 
 from typing import Any

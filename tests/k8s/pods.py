@@ -27,7 +27,10 @@ class Pod(NamedTuple):
 
 
 def pods(objects: list[Object]) -> list[Pod]:
-    """Returns the pods of workloads, and of KServe's InferenceService, whose model is a container without an image."""
+    """Returns the pods of workloads and training jobs, and of KServe's InferenceService, whose model is a container without an image.
+
+    A container of a TrainingRuntime has none either: each TrainJob brings its own. There are none of its pods before that.
+    """
     found = []
     for obj in objects:
         owner, spec = f"{obj['kind']} {obj['metadata']['name']}", obj.get("spec", {})
@@ -37,6 +40,17 @@ def pods(objects: list[Object]) -> list[Pod]:
             labels = {"serving.kserve.io/inferenceservice": obj["metadata"]["name"]}
             containers = [{"name": "model", "image": image, **predictor["model"]}]
             found.append(Pod(owner, predictor["maxReplicas"], labels, {**predictor, "containers": containers}))
+            continue
+        if obj["kind"] == "TFJob":
+            for role, replica in spec["tfReplicaSpecs"].items():
+                template = replica["template"]
+                found.append(Pod(f"{owner} {role}", replica["replicas"], template["metadata"].get("labels", {}), template["spec"]))
+            continue
+        if obj["kind"] == "TrainingRuntime":
+            for job in spec["template"]["spec"]["replicatedJobs"]:
+                template = job["template"]["spec"]["template"]
+                containers = [{"image": "given:0.0.0", **container} for container in template["spec"]["containers"]]
+                found.append(Pod(owner, 0, template["metadata"].get("labels", {}), {**template["spec"], "containers": containers}))
             continue
         if obj["kind"] == "CronJob":
             spec = spec["jobTemplate"]["spec"]

@@ -15,18 +15,20 @@ OVERLAYS = ("dev", "gpu", "prod")
 # The oldest that docs/kubernetes.md asks for, and the newest that the package knows.
 VERSIONS = ("1.30", kubernetes_validate.latest_version())
 # Kinds that Kubernetes' own schemas do not have.
-FOREIGN = {"InferenceService"}
+FOREIGN = {"InferenceService", "TrainingRuntime"}
+# What a user may put into an overlay of their own.
+BY_CHOICE = ("kserve", "training-runtime")
 
 
-def with_kserve(folder: Path) -> list[dict]:
-    """Renders the base with the component kserve, by a kustomization such as a user would write."""
-    words = {"resources": [str(K8S / "base")], "components": [str(K8S / "components/kserve")], "namespace": "clickrank"}
+def with_component(name: str, folder: Path) -> list[dict]:
+    """Renders the base with a component, by a kustomization such as a user would write."""
+    words = {"resources": [str(K8S / "base")], "components": [str(K8S / "components" / name)], "namespace": "clickrank"}
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(words))
     return render(folder)
 
 
 def rendered(name: str, folder: Path) -> list[dict]:
-    return with_kserve(folder) if name == "kserve" else render(K8S / "overlays" / name)
+    return with_component(name, folder) if name in BY_CHOICE else render(K8S / "overlays" / name)
 
 
 @pytest.mark.parametrize("file", sorted(K8S.rglob("*.yaml")), ids=lambda file: str(file.relative_to(K8S)))
@@ -45,7 +47,7 @@ def test_every_file_is_part_of_a_kustomization():
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("name", [*OVERLAYS, "kserve"])
+@pytest.mark.parametrize("name", [*OVERLAYS, *BY_CHOICE])
 def test_every_object_fits_its_schema(name, version, tmp_path):
     core = [obj for obj in rendered(name, tmp_path) if obj["kind"] not in FOREIGN]
     assert len(core) > 15
@@ -60,12 +62,12 @@ def test_the_schemas_refuse_a_field_that_does_not_exist():
         kubernetes_validate.validate(obj, kubernetes_validate.latest_version(), strict=True)
 
 
-@pytest.mark.parametrize("name", [*OVERLAYS, "kserve"])
+@pytest.mark.parametrize("name", [*OVERLAYS, *BY_CHOICE])
 def test_every_object_keeps_to_the_policies(name, tmp_path):
     assert problems(rendered(name, tmp_path)) == []
 
 
-@pytest.mark.parametrize("name", [*OVERLAYS, "kserve"])
+@pytest.mark.parametrize("name", [*OVERLAYS, *BY_CHOICE])
 def test_no_object_is_there_twice(name, tmp_path):
     names = [(obj["kind"], obj["metadata"]["name"]) for obj in rendered(name, tmp_path)]
     assert len(names) == len(set(names))

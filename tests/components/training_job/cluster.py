@@ -151,13 +151,13 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self.answer()
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         self.answer()
 
-    def do_DELETE(self) -> None:  # noqa: N802
+    def do_DELETE(self) -> None:
         self.answer()
 
     def answer(self) -> None:
@@ -174,7 +174,9 @@ class Handler(BaseHTTPRequestHandler):
             carry_out = self.job
         else:
             return self.status(404, "NotFound", "the server could not find the requested resource")
-        verb = {"POST": "create", "DELETE": "delete", "GET": "get" if name else "watch" if query.get("watch") else "list"}[self.command]
+        verb = {"POST": "create", "DELETE": "delete", "GET": "get" if name else "watch" if query.get("watch") else "list"}[
+            self.command
+        ]
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             return self.status(401, "Unauthorized", "Unauthorized")
         if namespace != NAMESPACE or not self.cluster.allows(group, resource, verb):
@@ -204,7 +206,11 @@ class Handler(BaseHTTPRequestHandler):
                 if body["kind"] == "TFJob":
                     check_tfjob(body)
                 jobs[body["metadata"]["name"]] = body
-                body["metadata"] |= {"uid": str(uuid.uuid4()), "namespace": NAMESPACE, "resourceVersion": self.cluster.next_version()}
+                body["metadata"] |= {
+                    "uid": str(uuid.uuid4()),
+                    "namespace": NAMESPACE,
+                    "resourceVersion": self.cluster.next_version(),
+                }
                 return self.send_json(201, body)
             if name not in jobs:
                 return self.status(404, "NotFound", "not found")

@@ -1,8 +1,8 @@
 """Plays Kubeflow's training operator and Kubernetes' nodes: makes local processes of the pods of an accepted TFJob.
 
-After `pkg/controller.v1/tensorflow/tfjob_controller.go` of kubeflow/training-operator: names and labels of the pods, TF_CONFIG (none for a
-single pod), worker 0 as the chief where there is none, restart policies, conditions, cleanPodPolicy. Addresses are those of this machine:
-the ports of a job stay the same for its lifetime, as its services' names do.
+After `pkg/controller.v1/tensorflow/tfjob_controller.go` of kubeflow/training-operator: names and labels of the pods, TF_CONFIG (none
+for a single pod), worker 0 as the chief where there is none, restart policies, conditions, cleanPodPolicy. Addresses are those of this
+machine: the ports of a job stay the same for its lifetime, as its services' names do.
 """
 
 import contextlib
@@ -32,7 +32,12 @@ class Container:
 
     def __init__(self, command: list[str], environment: dict[str, str], log: list[str]):
         self.process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         self.log = log
         self.thread = threading.Thread(target=self._read, daemon=True)
@@ -112,7 +117,9 @@ class Operator:
 
     def _reconcile(self, job: Object) -> None:
         name, replicas = job["metadata"]["name"], job["spec"]["tfReplicaSpecs"]
-        pods = {n: p.obj for n, p in self.cluster.pods.items() if p.obj["metadata"]["labels"]["training.kubeflow.org/job-name"] == name}
+        pods = {
+            n: p.obj for n, p in self.cluster.pods.items() if p.obj["metadata"]["labels"]["training.kubeflow.org/job-name"] == name
+        }
         if job["metadata"].get("deletionTimestamp"):
             for pod in pods:
                 self._terminate(pod)
@@ -134,7 +141,9 @@ class Operator:
         if time.monotonic() - self._began[name] >= policy.get("activeDeadlineSeconds", 10**9):
             for pod in pods:
                 self._terminate(pod)
-            self.cluster.set_condition(name, "Failed", f"Job {name} has failed because it was active longer than specified deadline")
+            self.cluster.set_condition(
+                name, "Failed", f"Job {name} has failed because it was active longer than specified deadline"
+            )
             return
         self._reconcile_pods(job, replicas, pods)
 
@@ -158,7 +167,9 @@ class Operator:
                 failed.append(kind)
         conditions = {c["type"] for c in job["status"]["conditions"]}
         if failed and "Restarting" not in conditions:
-            self.cluster.set_condition(name, "Failed", f"TFJob {name} has failed because {len(failed)} {failed[0]} replica(s) failed.")
+            self.cluster.set_condition(
+                name, "Failed", f"TFJob {name} has failed because {len(failed)} {failed[0]} replica(s) failed."
+            )
         chief = pods.get(f"{name}-{'chief' if has_chief else 'worker'}-0")
         if chief and chief["status"]["phase"] == "Succeeded":
             self.cluster.set_condition(name, "Succeeded", f"TFJob {name} successfully completed.")
