@@ -72,7 +72,9 @@ def test_a_create_whose_answer_was_lost_finds_its_own_job(cluster, api):
 @pytest.mark.parametrize(("status", "said"), [(503, "503 "), (0, "ProtocolError|RemoteDisconnected")])
 def test_a_fault_that_lasts_is_told(cluster, api, status, said):
     cluster.faults.append(Fault("get", "tfjobs", status, times=10**6))
-    with pytest.raises(UnreachableError, match=rf"Kubernetes at http://127.0.0.1:\d+: cannot get a TFJob: .*({said}).*; run again to go on"):
+    with pytest.raises(
+        UnreachableError, match=rf"Kubernetes at http://127.0.0.1:\d+: cannot get a TFJob: .*({said}).*; run again to go on"
+    ):
         api.get(NAME)
     assert len(cluster.calls) > 3
 

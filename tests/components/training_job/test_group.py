@@ -52,7 +52,9 @@ UNSCHEDULED = {"type": "PodScheduled", "status": "False", "reason": "Unschedulab
     ],
 )
 def test_what_a_pods_object_says(status, phase, code, why):
-    assert pod_state({"metadata": META, "status": status}, "worker-0") == PodState("worker-0", "job-worker-0", "u", phase, code, why)
+    assert pod_state({"metadata": META, "status": status}, "worker-0") == PodState(
+        "worker-0", "job-worker-0", "u", phase, code, why
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,11 @@ def test_the_cause_of_a_loss_is_not_one_who_ended_because_of_it():
 
 def test_what_is_in_the_way_is_said():
     group = Group(("worker-0", "worker-1", "worker-2", "worker-3"), since=0.0)
-    pods = {"worker-0": pod("worker-0"), "worker-1": pod("worker-1", phase="Pending", why="Unschedulable: no GPU"), **running(worker_3="a")}
+    pods = {
+        "worker-0": pod("worker-0"),
+        "worker-1": pod("worker-1", phase="Pending", why="Unschedulable: no GPU"),
+        **running(worker_3="a"),
+    }
     assert group.waits_for(pods, ready(worker_0="a")) == (
         "worker-1 is pending, Unschedulable: no GPU; worker-2 has no pod; worker-3 has not met the others"
     )

@@ -107,7 +107,9 @@ def test_a_claim_that_is_mounted_twice_is_one_volume():
     ]
 
 
-@pytest.mark.parametrize(("trainer", "given"), [(TrainerConfig(strategy="multi_worker"), True), (TrainerConfig(), False), (TWO, False)])
+@pytest.mark.parametrize(
+    ("trainer", "given"), [(TrainerConfig(strategy="multi_worker"), True), (TrainerConfig(), False), (TWO, False)]
+)
 def test_a_single_pod_of_a_strategy_for_clusters_is_told_that_it_is_alone(trainer, given):
     """The operator sets TF_CONFIG where there are more."""
     (container,) = containers(tfjob.render(make_spec(trainer))).values()
@@ -137,7 +139,9 @@ TEMPLATES = {
 def mutations():
     for kind, template in TEMPLATES.items():
         yield from ((kind, f"{template}/spec{path}", value, said) for path, value, said in POD)
-        yield from ((kind, f"{template}/spec/containers/0{path}", value, said) for path, value, said in CONTAINER if "32" not in path)
+        yield from (
+            (kind, f"{template}/spec/containers/0{path}", value, said) for path, value, said in CONTAINER if "32" not in path
+        )
         yield (kind, f"{template}/metadata/labels", {"a": "b"}, "no network policy of its own")
     yield from (("TFJob", f"{TEMPLATES['TFJob']}/spec/containers/0/image", value, said) for value, said in IMAGES)
 
@@ -198,7 +202,9 @@ def test_a_trainjob(trainer, pods):
 def test_the_pods_of_a_trainjob_find_their_cluster(trainer, runtime):
     """With what Kubernetes and JobSet set in them: their index, and the label that the runtime turns into a variable."""
     spec = make_spec(trainer, kind="trainjob")
-    (from_label,) = runtime["spec"]["template"]["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"][0]["env"]
+    (from_label,) = runtime["spec"]["template"]["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"][
+        0
+    ]["env"]
     assert from_label["name"] == JOBSET
     key = from_label["valueFrom"]["fieldRef"]["fieldPath"]
     told = {variable["name"]: variable.get("value", "") for variable in trainjob.render(spec)["spec"]["trainer"]["env"]}

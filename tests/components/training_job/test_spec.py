@@ -30,7 +30,9 @@ def test_another_folder_is_another_job(folder, volume):
     assert make_spec(folder=folder, volumes=[volume]).name != make_spec(folder=FOLDER).name
 
 
-@pytest.mark.parametrize("keys", [{"memory_limit": "8Gi"}, {"gpus": 1}, {"kind": "trainjob"}, {"grace_s": 5}, {"namespace": "other"}])
+@pytest.mark.parametrize(
+    "keys", [{"memory_limit": "8Gi"}, {"gpus": 1}, {"kind": "trainjob"}, {"grace_s": 5}, {"namespace": "other"}]
+)
 def test_what_the_pods_get_is_not_in_the_name(keys):
     assert make_spec(**keys).name == make_spec().name
 

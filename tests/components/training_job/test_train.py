@@ -166,7 +166,9 @@ wait()"""
         assert (make.folder.parent / "ended").exists()
         wait_for(lambda: len(list(make.folder.glob("*.try-0"))) == 2)
         assert len(operator.started) == 4
-        memory = job_of(cluster)["spec"]["tfReplicaSpecs"]["Worker"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"]
+        memory = job_of(cluster)["spec"]["tfReplicaSpecs"]["Worker"]["template"]["spec"]["containers"][0]["resources"]["limits"][
+            "memory"
+        ]
     assert memory == "8Gi"
     assert float((make.folder.parent / "ended").read_text()) < min(p.stat().st_mtime for p in make.folder.glob("*.try-0"))
 
@@ -214,7 +216,9 @@ wait()"""
 
 def test_pods_that_are_lost_too_often_are_given_up(cluster, make):
     with operating(cluster, "begin()\nif name == 'worker-1': time.sleep(2.5); os.kill(os.getpid(), 9)\nwait()"):
-        with pytest.raises(TransientError, match=r"training worker-1 was killed by SIGKILL; .* once more than trainer.max_restarts=0"):
+        with pytest.raises(
+            TransientError, match=r"training worker-1 was killed by SIGKILL; .* once more than trainer.max_restarts=0"
+        ):
             run(make(max_restarts=0))
         wait_for(lambda: not cluster.jobs)
 
@@ -224,7 +228,11 @@ def test_pods_that_are_lost_too_often_are_given_up(cluster, make):
     [
         ("begin()\nif name == 'worker-1': fail(InputDataError('a.gz: cut off'), 3)\nwait()", InputDataError, "a.gz: cut off"),
         ("if name == 'worker-1': fail(ConfigError('no such loss'), 2)\nbegin(); wait()", ConfigError, "no such loss"),
-        ("begin()\nif name == 'worker-0': fail(ClickrankError('the loss is nan at step 3'), 1)\nwait()", ClickrankError, "at step 3"),
+        (
+            "begin()\nif name == 'worker-0': fail(ClickrankError('the loss is nan at step 3'), 1)\nwait()",
+            ClickrankError,
+            "at step 3",
+        ),
         ("say('Traceback'); say('ValueError: x'); sys.exit(1)", ClickrankError, "failed with exit code 1; Error: ValueError: x"),
         ("sys.exit(2)", ConfigError, "training worker-. failed with exit code 2"),
     ],
@@ -261,7 +269,10 @@ def test_what_does_not_start_in_time_is_given_up_and_said(cluster, make, pending
 
 
 def test_a_job_that_takes_longer_than_it_may(cluster, make):
-    with operating(cluster, LONG), pytest.raises(ClickrankError, match="took longer than training_job.active_deadline_s=3") as caught:
+    with (
+        operating(cluster, LONG),
+        pytest.raises(ClickrankError, match="took longer than training_job.active_deadline_s=3") as caught,
+    ):
         run(make(active_deadline_s=3))
     assert type(caught.value) is ClickrankError
     assert "deletionTimestamp" not in job_of(cluster)["metadata"]  # it has ended, and may be looked at
@@ -291,7 +302,10 @@ def test_asked_to_stop_it_deletes_the_job_whose_pods_save_themselves(cluster, ma
 
 def test_asked_to_stop_before_anything_began(cluster, make):
     make.stopped.set()
-    with operating(cluster, GOOD, pending=lambda pod: {"phase": "Pending"}), pytest.raises(TransientError, match="asked to stop; run again"):
+    with (
+        operating(cluster, GOOD, pending=lambda pod: {"phase": "Pending"}),
+        pytest.raises(TransientError, match="asked to stop; run again"),
+    ):
         run(make())
 
 
@@ -331,7 +345,10 @@ def test_a_watch_that_has_expired_lists_anew(cluster, make):
 
 
 def test_a_result_that_is_not_where_it_should_be(cluster, make):
-    with operating(cluster, "begin()\nos._exit(0)"), pytest.raises(ClickrankError, match="do its pods see training_job.volumes as the Trainer"):
+    with (
+        operating(cluster, "begin()\nos._exit(0)"),
+        pytest.raises(ClickrankError, match="do its pods see training_job.volumes as the Trainer"),
+    ):
         run(make())
 
 
@@ -357,10 +374,18 @@ def test_pods_that_do_not_go_keep_a_new_job_from_beginning(cluster, make, monkey
     assert not cluster.jobs
 
 
-@pytest.mark.parametrize("missing", [("tfjobs", "create"), ("tfjobs", "get"), ("pods", "list"), ("pods", "watch")])
-def test_the_role_has_no_right_too_many(cluster, make, missing):
-    """And the tests above show that it has none too few: the stand-in goes by it."""
-    resource, verb = missing
+def test_the_role_allows_what_is_needed_and_no_more(cluster, make):
+    """The stand-in goes by it, too: with a right too few, nothing here would work."""
+    with operating(cluster, GOOD):
+        run(make())
+        make().delete()
+    resources = {"tfjobs", "pods", "pods/log"}
+    allowed = {(verb, name) for rule in cluster.rules for name in resources & set(rule["resources"]) for verb in rule["verbs"]}
+    assert set(cluster.calls) == allowed
+
+
+@pytest.mark.parametrize(("resource", "verb"), [("tfjobs", "create"), ("tfjobs", "get"), ("pods", "list"), ("pods", "watch")])
+def test_a_role_with_less_is_told_of(cluster, make, resource, verb):
     for rule in cluster.rules:
         if resource in rule["resources"]:
             rule["verbs"] = [v for v in rule["verbs"] if v != verb]

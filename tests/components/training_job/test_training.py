@@ -29,7 +29,7 @@ SERVERS = {"strategy": "parameter_server", "workers": 2}
 
 
 def training_job(folder, **keys):
-    return make_config(volumes=[{"claim": "root", "mount_path": str(folder.parents[len(folder.parts) - 3])}], grace_s=60, **keys)
+    return make_config(volumes=[{"claim": "root", "mount_path": f"/{folder.parts[1]}"}], grace_s=60, **keys)
 
 
 def train(cluster, args, folder, **keys):
