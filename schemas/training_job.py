@@ -34,7 +34,7 @@ class TrainingJobConfig(ContainerConfig):
     image_pull_secrets: tuple[Name, ...] = Field((), description="Secrets by which the cluster pulls the image.")
     volumes: tuple[VolumeConfig, ...] = Field(
         (),
-        description="Volumes, mounted where the Trainer has them; the root lies on one. Compiled for Kubeflow: those of `kubeflow`.",
+        description="Volumes, mounted where the Trainer has them; one has the root. Compiled for Kubeflow: those of `kubeflow`.",
     )
     run_as_user: Annotated[int, Field(gt=0)] = Field(1000, description="The container's user, not root.")
     run_as_group: Annotated[int, Field(gt=0)] = Field(1000, description="The container's group.")

@@ -81,10 +81,18 @@ def take_part(
     return None
 
 
+def listen() -> None:
+    """Takes a SIGTERM for a request to stop; to be called again when the process has joined its cluster.
+
+    TensorFlow's coordination service puts a handler of its own in the place of ours there (its preemption_notifier.cc), which ends
+    nothing. The chief saves and stops; the others go on until whoever started them, or the chief's absence, ends them.
+    """
+    signal.signal(signal.SIGTERM, lambda number, frame: interrupts.request_stop())
+
+
 def prepare() -> None:
     """Sets up the log and the signals of a process that does nothing but train."""
-    # The chief saves and stops; the others go on until whoever started them, or the chief's absence, ends them.
-    signal.signal(signal.SIGTERM, lambda number, frame: interrupts.request_stop())
+    listen()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
 
 
@@ -93,8 +101,13 @@ def main(work_dir: Path) -> int:
     interrupts.die_with_parent()
     prepare()
     cluster = parse_tf_config(os.environ[TF_CONFIG])
+
+    def on_ready() -> None:
+        listen()
+        (work_dir / f"{cluster.name}.ready").touch()
+
     try:
-        trained = take_part(read_job(work_dir), cluster, (work_dir / f"{cluster.name}.ready").touch)
+        trained = take_part(read_job(work_dir), cluster, on_ready)
     except ClickrankError as error:
         write_error(work_dir, cluster.name, error)
         return error.exit_code

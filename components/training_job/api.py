@@ -146,6 +146,7 @@ class Api:
             answer = self._core.read_namespaced_pod_log(
                 pod,
                 self.namespace,
+                container=self._kind.CONTAINER,
                 follow=True,
                 timestamps=True,
                 _preload_content=False,

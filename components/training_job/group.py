@@ -45,11 +45,11 @@ class PodState:
         return self.phase == "Failed" and self.exit_code is not None and 0 < self.exit_code < _SIGNALS
 
 
-def pod_state(pod: Mapping[str, Any], member: str) -> PodState:
-    """Returns what a pod's object says."""
+def pod_state(pod: Mapping[str, Any], member: str, container: str) -> PodState:
+    """Returns what a pod's object says, of its `container` and not of others that a cluster may add."""
     meta, status = pod["metadata"], pod.get("status") or {}
-    containers = status.get("containerStatuses") or []
-    state = (containers[0].get("state") or {}) if containers else {}
+    states = {one["name"]: one.get("state") or {} for one in status.get("containerStatuses") or []}
+    state = states.get(container, {})
     terminated, waiting = state.get("terminated") or {}, state.get("waiting") or {}
     unscheduled = [
         condition

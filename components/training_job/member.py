@@ -41,10 +41,15 @@ def main(work_dir: Path) -> int:
         count = len(cluster.workers) - bool(servers) if cluster else 1
         meeting = Meeting(work_dir, members(count, servers), name, uid, has_chief=bool(servers))
         meeting.meet(interrupts.stop_requested)
+
+        def on_ready() -> None:
+            worker.listen()
+            meeting.is_ready()
+
         watch = threading.Thread(target=_end_with_the_others, args=(meeting,), daemon=True)
         watch.start()
         # Not when asked to stop: the chief needs the others to save.
-        trained = worker.take_part(job, cluster, meeting.is_ready, meeting.is_over)
+        trained = worker.take_part(job, cluster, on_ready, meeting.is_over)
         if trained and (cluster is None or cluster.is_chief):
             write_trained(work_dir, trained)
     except ClickrankError as error:

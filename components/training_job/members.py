@@ -90,7 +90,9 @@ class Meeting:
 
     def _all_agree(self) -> bool:
         now = read_members(self._work_dir, (*self._goes_by, *self._waits_for, self._name))
-        seen = {name: now[name].uid for name in self._goes_by if name in now}
+        here = {name: now[name].uid for name in self._goes_by if name in now}
+        # Who has failed will come back as another.
+        seen = {name: uid for name, uid in here.items() if not read_error(self._work_dir, name, uid)}
         if seen != self._met:
             self._met = seen
             self._say(seen, ready=False)

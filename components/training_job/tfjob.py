@@ -9,7 +9,7 @@ from components.training_job.pods import Object, pod_template
 from components.training_job.spec import LABELS, TrainingJobSpec
 
 GROUP, VERSION, PLURAL, KIND = "kubeflow.org", "v1", "tfjobs", "TFJob"
-SUCCEEDED = "Succeeded"
+CONTAINER, SUCCEEDED = "tensorflow", "Succeeded"
 _REPLICAS = {"chief": "Chief", "worker": "Worker", "ps": "PS"}
 
 
@@ -46,7 +46,7 @@ def render(spec: TrainingJobSpec) -> Object:
                 _REPLICAS[role]: {
                     "replicas": count,
                     "restartPolicy": "ExitCode",
-                    "template": pod_template(spec, role, "tensorflow", "tfjob-port"),
+                    "template": pod_template(spec, role, CONTAINER, "tfjob-port"),
                 }
                 for role, count in spec.roles
             },

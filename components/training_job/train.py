@@ -121,7 +121,7 @@ class Follower:
 
         relay = RelayHistory(self._job.run_dir, self._job.trainer.num_epochs, fresh=False)
         group = Group(self._spec.members, self._clock())
-        pods = WatchedPods(self._api, self._spec.name, lambda labels: self._kind.member(labels, self._spec))
+        pods = WatchedPods(self._api, self._spec.name, lambda labels: self._kind.member(labels, self._spec), self._kind.CONTAINER)
         log = ChiefLog(self._api.read_log)
         try:
             while not self._is_done(group, pods, log):

@@ -11,7 +11,7 @@ from components.training_job.pods import Object, command, environment, resources
 from components.training_job.spec import LABELS, TrainingJobSpec
 
 GROUP, VERSION, PLURAL, KIND = "trainer.kubeflow.org", "v1alpha1", "trainjobs", "TrainJob"
-SUCCEEDED = "Complete"
+CONTAINER, SUCCEEDED = "node", "Complete"
 
 
 def render(spec: TrainingJobSpec) -> Object:

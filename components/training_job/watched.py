@@ -20,14 +20,15 @@ class WatchedPods:
         api: Where they are.
         name: Their job's.
         member: A pod's labels -> which of the job's members it is.
+        container: The name of the container that trains.
 
     Attributes:
         current: Name of a member -> its pod, of those that are there.
         failed: uid -> pods that were seen to fail.
     """
 
-    def __init__(self, api: "Api", name: str, member: Callable[[dict[str, Any]], str]):
-        self._api, self._name, self._member = api, name, member
+    def __init__(self, api: "Api", name: str, member: Callable[[dict[str, Any]], str], container: str):
+        self._api, self._name, self._member, self._container = api, name, member, container
         self._version = ""
         self.current: dict[str, PodState] = {}
         self.failed: dict[str, PodState] = {}
@@ -48,19 +49,19 @@ class WatchedPods:
                 if event in ("ADDED", "MODIFIED"):
                     self._note(pod)
                 elif event == "DELETED":
-                    self._note(pod)
-                    state = pod_state(pod, self._member(pod["metadata"]["labels"]))
+                    state = self._note(pod)
                     if self.current[state.member].uid == state.uid:
                         del self.current[state.member]
         except ExpiredError:
             self._version = ""
             time.sleep(_PAUSE_S)
 
-    def _note(self, pod: Object) -> None:
-        state = pod_state(pod, self._member(pod["metadata"]["labels"]))
+    def _note(self, pod: Object) -> PodState:
+        state = pod_state(pod, self._member(pod["metadata"]["labels"]), self._container)
         known = self.current.get(state.member)
         # A pod that is going may still be there when the one in its place has come.
         if known is None or known.uid == state.uid or not pod["metadata"].get("deletionTimestamp"):
             self.current[state.member] = state
         if state.phase == "Failed":
             self.failed[state.uid] = state
+        return state

@@ -27,9 +27,10 @@ class Pod(NamedTuple):
 
 
 def pods(objects: list[Object]) -> list[Pod]:
-    """Returns the pods of workloads and training jobs, and of KServe's InferenceService, whose model is a container without an image.
+    """Returns the pods of workloads and training jobs, and of KServe's InferenceService.
 
-    A container of a TrainingRuntime has none either: each TrainJob brings its own. There are none of its pods before that.
+    The model of the latter is a container without an image. So is that of a TrainingRuntime: each TrainJob brings its own, and
+    there are no pods before that.
     """
     found = []
     for obj in objects:

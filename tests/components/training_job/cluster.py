@@ -215,7 +215,8 @@ class Handler(BaseHTTPRequestHandler):
             if name not in jobs:
                 return self.status(404, "NotFound", "not found")
             if verb == "delete":
-                assert body and body["propagationPolicy"] == "Foreground"
+                assert body
+                assert body["propagationPolicy"] == "Foreground"
                 jobs[name]["metadata"].setdefault("deletionTimestamp", now())
             return self.send_json(200, jobs[name])
 
@@ -249,6 +250,7 @@ class Handler(BaseHTTPRequestHandler):
         if pod.obj["status"].get("phase") == "Pending":
             return self.status(400, "BadRequest", "container is waiting to start")
         assert query["follow"].lower() == query["timestamps"].lower() == "true"  # Kubernetes takes the client's True
+        assert query["container"] == pod.obj["spec"]["containers"][0]["name"]
         sent = 0
         with self.chunks() as send:
             while True:

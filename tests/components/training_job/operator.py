@@ -1,8 +1,8 @@
 """Plays Kubeflow's training operator and Kubernetes' nodes: makes local processes of the pods of an accepted TFJob.
 
-After `pkg/controller.v1/tensorflow/tfjob_controller.go` of kubeflow/training-operator: names and labels of the pods, TF_CONFIG (none
-for a single pod), worker 0 as the chief where there is none, restart policies, conditions, cleanPodPolicy. Addresses are those of this
-machine: the ports of a job stay the same for its lifetime, as its services' names do.
+After `pkg/controller.v1/tensorflow/tfjob_controller.go` of kubeflow/training-operator: names and labels of the pods, TF_CONFIG
+(none for a single pod), worker 0 as the chief where there is none, restart policies, conditions, cleanPodPolicy. Addresses are
+those of this machine: the ports of a job stay the same for its lifetime, as its services' names do.
 """
 
 import contextlib

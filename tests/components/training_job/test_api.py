@@ -26,7 +26,8 @@ def manifest(kind=tfjob):
 def pod(name, index=0):
     labels = {"training.kubeflow.org/job-name": NAME, "training.kubeflow.org/replica-type": "worker"}
     labels["training.kubeflow.org/replica-index"] = str(index)
-    return {"metadata": {"name": name, "uid": name, "labels": labels}, "status": {"phase": "Running"}}
+    spec = {"containers": [{"name": "tensorflow"}]}
+    return {"metadata": {"name": name, "uid": name, "labels": labels}, "spec": spec, "status": {"phase": "Running"}}
 
 
 @pytest.mark.parametrize("kind", [tfjob, trainjob])
@@ -105,7 +106,7 @@ def test_a_page_in_the_place_of_an_answer_is_not_shown(cluster, api):
 def test_a_token_that_is_not_accepted(cluster, tmp_path, monkeypatch):
     (tmp_path / "config").write_text(cluster.kubeconfig(token="hush-4711"))
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "config"))
-    with pytest.raises(RemoteError, match="401 .*; the token is not accepted") as caught:
+    with pytest.raises(RemoteError, match=r"401 .*; the token is not accepted") as caught:
         Api(tfjob).get(NAME)
     assert "hush" not in str(caught.value)
 
@@ -166,7 +167,7 @@ def test_a_watch_from_too_far_back(cluster, api):
 
 def test_a_watch_that_is_refused(cluster, api):
     cluster.rules = [rule for rule in cluster.rules if "pods" not in rule["resources"]]
-    with pytest.raises(RemoteError, match="cannot watch pods of a TFJob .*403"):
+    with pytest.raises(RemoteError, match=r"cannot watch pods of a TFJob .*403"):
         list(api.watch_pods(NAME, "1", 1))
 
 

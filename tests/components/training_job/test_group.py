@@ -21,7 +21,9 @@ def ready(**uids):
 
 
 def container(state):
-    return {"containerStatuses": [{"name": "tensorflow", "state": state}]}
+    """Beside one that the cluster has added."""
+    others = {"name": "proxy", "state": {"terminated": {"exitCode": 1, "reason": "Proxy"}}}
+    return {"containerStatuses": [others, {"name": "tensorflow", "state": state}]}
 
 
 UNSCHEDULED = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes: no GPU"}
@@ -52,7 +54,7 @@ UNSCHEDULED = {"type": "PodScheduled", "status": "False", "reason": "Unschedulab
     ],
 )
 def test_what_a_pods_object_says(status, phase, code, why):
-    assert pod_state({"metadata": META, "status": status}, "worker-0") == PodState(
+    assert pod_state({"metadata": META, "status": status}, "worker-0", "tensorflow") == PodState(
         "worker-0", "job-worker-0", "u", phase, code, why
     )
 

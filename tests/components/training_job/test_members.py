@@ -118,6 +118,15 @@ def test_a_new_chief_waits_for_new_servers(tmp_path):
     assert all(pod.has_met() for pod in (chief, *servers))
 
 
+def test_nobody_begins_with_one_that_has_failed(tmp_path):
+    met(tmp_path, uids(SERVERS), SERVERS)
+    write_error(tmp_path, "chief-0", ClickrankError("now"), "chief-0a")
+    worker = Pod(tmp_path, "worker-0", "b", SERVERS)
+    assert not worker.has_met(0.7)
+    Pod(tmp_path, "chief-0", "b", SERVERS)
+    assert worker.has_met()
+
+
 def test_it_is_over_when_the_chief_has_left_its_result(tmp_path):
     meeting = Meeting(tmp_path, NAMES, "worker-0", "a", has_chief=False)
     assert not meeting.is_over()

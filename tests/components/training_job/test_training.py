@@ -80,7 +80,7 @@ def test_a_single_pod_trains_what_one_process_does(cluster, make_fn_args, tmp_pa
 def test_parameter_servers_as_pods(cluster, make_fn_args, tmp_path):
     args = make_fn_args(tmp_path, trainer={**SHORT, **SERVERS})
     assert sorted(train(cluster, args, tmp_path)) == ["chief-0", "ps-0", "worker-0", "worker-1"]
-    losses = [json.loads(line)["train_loss"] for line in open(f"{args.model_run_dir}/history.jsonl")]
+    losses = [json.loads(line)["train_loss"] for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
     assert losses[-1] < losses[0]
 
 
