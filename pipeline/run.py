@@ -105,6 +105,7 @@ def _run_nodes(
 ) -> dict[str, Any]:
     # TensorFlow and TFX take seconds to import: after the checks that need neither, and behind the log.
     from components.trainer.check import check_model, needs_check
+    from components.training_job.settings import in_force
     from pipeline import connection, graph, results, runners, store
     from schemas import progress
 
@@ -119,7 +120,8 @@ def _run_nodes(
     progress.set_sink(console.advanced)
     try:
         watcher = UsageRecorder(paths.usage(run_id), console)
-        failure = runners.run_pipeline(pipeline, run_id, runner, watcher, from_node)  # type: ignore[arg-type]
+        with in_force(config.training_job):
+            failure = runners.run_pipeline(pipeline, run_id, runner, watcher, from_node)  # type: ignore[arg-type]
     finally:
         progress.set_sink(None)
     # A full disk ends the run elsewhere; what has no size is not checked. The store's server may have been started again since.

@@ -24,6 +24,8 @@ from schemas.errors import ConfigError, TransientError
 from schemas.tables import OUTBRAIN
 
 FIRST, LAST = NODES[0], NODES[-1]
+MAY_CHANGE = ("beam", "training_job")
+"""Sections that the tries of a run may have differently: who trained out of memory goes on with more."""
 
 
 def run_step(node: str, data: Path, root: Path, run_id: str, config: Config, *, verbose: bool) -> dict[str, Any]:
@@ -78,13 +80,14 @@ def _keep_config(paths: RootPaths, run_id: str, config: Config) -> None:
             write_whole(file, to_yaml(config))
             return
     kept = load_config([file])
-    changed = [name for name in Config.model_fields if getattr(kept, name) != getattr(config, name)]
+    changed = [name for name in Config.model_fields if name not in MAY_CHANGE and getattr(kept, name) != getattr(config, name)]
     if changed:
         raise ConfigError(f"run {run_id} began with another configuration, its sections {', '.join(changed)} differ: {file}")
 
 
 def _run(node: str, data: Path, paths: RootPaths, run_id: str, config: Config, console: RunConsole) -> tuple[str, float]:
     """Returns what came of the node, and in how many seconds."""
+    from components.training_job.settings import in_force
     from pipeline import connection, graph, runners, store
     from schemas import progress
 
@@ -107,7 +110,8 @@ def _run(node: str, data: Path, paths: RootPaths, run_id: str, config: Config, c
     usage = paths.steps(run_id) / f"{node}.json"
     progress.set_sink(console.advanced)
     try:
-        failure = runners.run_node(compiled, node, UsageRecorder(usage, console))
+        with in_force(config.training_job):
+            failure = runners.run_node(compiled, node, UsageRecorder(usage, console))
     finally:
         progress.set_sink(None)
     with suppress(OSError, TransientError), looking_after(paths):  # as in `pipeline.run`

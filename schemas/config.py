@@ -14,6 +14,7 @@ from schemas.kubeflow import KubeflowConfig
 from schemas.losses import find_loss
 from schemas.metadata import MetadataConfig
 from schemas.section import Section, refuse_foreign
+from schemas.training_job import TrainingJobConfig
 
 LATEST_BLESSED = "latest_blessed"
 """The value of `trainer.warm_start` that means the latest blessed model."""
@@ -339,13 +340,13 @@ class TrainerConfig(Section):
     strategy: Literal["none", "mirrored", "multi_worker", "parameter_server"] = Field(
         "none",
         description="none: one process, one device. mirrored: one process, all its GPUs. multi_worker: MultiWorkerMirroredStrategy "
-        "over `workers` local processes, or over the cluster that TF_CONFIG names. parameter_server: asynchronous, experimental; "
-        "`workers` and `parameter_servers` local processes, or those that TF_CONFIG names.",
+        "over `workers` local processes, the pods of a `training_job`, or the cluster that TF_CONFIG names. parameter_server: "
+        "asynchronous, experimental; `workers` and `parameter_servers` processes, likewise.",
     )
     workers: PositiveInt = Field(1, description="Processes that train, under multi_worker and parameter_server.")
     parameter_servers: PositiveInt = Field(1, description="Processes that hold the variables, under parameter_server.")
     start_timeout_s: PositiveInt = Field(300, description="Seconds that all workers together have to form the cluster.")
-    max_restarts: Annotated[int, Field(ge=0)] = Field(3, description="How often local workers are started again when one is lost.")
+    max_restarts: Annotated[int, Field(ge=0)] = Field(3, description="How often workers are started again when one is lost.")
     num_epochs: PositiveInt = Field(2, description="Passes over the train split.")
     num_steps: PositiveInt | None = Field(None, description="Steps to train, in the place of num_epochs.")
     global_batch_size: PositiveInt | None = Field(
@@ -410,13 +411,18 @@ class TrainerConfig(Section):
 
     @model_validator(mode="after")
     def _workers(self) -> "TrainerConfig":
-        if self.strategy not in ("multi_worker", "parameter_server") and self.workers != 1:
+        if not self.is_distributed and self.workers != 1:
             raise ValueError(
                 f"workers is {self.workers}, but strategy {self.strategy!r} is one process; set trainer.strategy=multi_worker"
             )
         if self.global_batch_size is not None and self.batch_size_per_replica is not None:
             raise ValueError("global_batch_size and batch_size_per_replica are two ways to say one thing; give one")
         return self
+
+    @property
+    def is_distributed(self) -> bool:
+        """Whether several processes train."""
+        return self.strategy in ("multi_worker", "parameter_server")
 
     @property
     def is_asynchronous(self) -> bool:
@@ -601,6 +607,7 @@ class Config(Section):
     beam: BeamConfig = BeamConfig()
     metadata: MetadataConfig = MetadataConfig()
     kubeflow: KubeflowConfig = KubeflowConfig()
+    training_job: TrainingJobConfig = TrainingJobConfig()
 
     @model_validator(mode="after")
     def _crosses_are_inputs(self) -> "Config":

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from schemas.section import IMAGE_DIGEST, Section
 
-_Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
 _Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 _Cpu = Annotated[str, Field(pattern=r"^([1-9]\d*m|\d+(\.\d+)?)$")]
 _Memory = Annotated[str, Field(pattern=r"^[1-9]\d*([EPTGMK]i?)?$")]
@@ -36,20 +36,20 @@ class TolerationConfig(Section):
 class SecretConfig(Section):
     """A Kubernetes secret whose values become environment variables. Its name goes into the pipeline, its values never do."""
 
-    name: _Name = Field(description="Name of the secret in the namespace of the run.")
+    name: Name = Field(description="Name of the secret in the namespace of the run.")
     keys: Annotated[dict[str, _Variable], Field(min_length=1)] = Field(description="Key in the secret -> environment variable.")
 
 
 class VolumeConfig(Section):
     """A persistent volume claim that all pods mount."""
 
-    claim: _Name = Field(description="Name of the claim in the namespace of the run.")
+    claim: Name = Field(description="Name of the claim in the namespace of the run.")
     mount_path: _Path = Field(description="Where it is mounted.")
     sub_path: str = Field("", description="Folder in the volume to mount; all of it unless given.")
 
 
-class PodConfig(Section):
-    """What the pod of a node gets. A key that is null is left to `kubeflow.pod`, and there to the cluster."""
+class ContainerConfig(Section):
+    """What a pod of ours gets, whatever it is for. A key that is null is left to the cluster."""
 
     image: Annotated[str, Field(min_length=1)] | None = Field(None, description="The project's image, by digest: NAME@sha256:...")
     cpu_request: _Cpu | None = Field(None, description="CPUs that the pod is promised, e.g. 2 or 500m.")
@@ -62,6 +62,11 @@ class PodConfig(Section):
     node_selector: dict[str, str] | None = Field(None, description="Labels that the cluster's node must have.")
     tolerations: tuple[TolerationConfig, ...] | None = Field(None, description="Taints that it may have.")
     secrets: tuple[SecretConfig, ...] | None = Field(None, description="Secrets as environment variables.")
+
+
+class PodConfig(ContainerConfig):
+    """What the pod of a node gets. A key that is null is left to `kubeflow.pod`, and there to the cluster."""
+
     timeout_s: Annotated[int, Field(gt=0)] | None = Field(None, description="Seconds that one try of the node may take.")
     retries: Annotated[int, Field(ge=0)] | None = Field(None, description="How often it is tried again when it fails.")
     backoff_s: Annotated[int, Field(gt=0)] | None = Field(None, description="Seconds before the first retry; doubled each time.")
@@ -85,11 +90,11 @@ class ApiConfig(Section):
     ui: Annotated[str, Field(pattern=r"^https?://[^\s?#@]+$")] | None = Field(
         None, description="Address of its pages, for the links that are shown; that of the API unless given."
     )
-    namespace: _Name | None = Field(None, description="Namespace of the runs, where Kubeflow serves several.")
+    namespace: Name | None = Field(None, description="Namespace of the runs, where Kubeflow serves several.")
     experiment: Annotated[str, Field(min_length=1)] = Field(
         "clickrank", description="Experiment of the runs; made if it is not there."
     )
-    service_account: _Name | None = Field("clickrank-pipeline", description="Service account of the steps' pods.")
+    service_account: Name | None = Field("clickrank-pipeline", description="Service account of the steps' pods.")
     ca_file: str | None = Field(None, description="File of the certificates to trust (PEM), where they are not the usual ones.")
     timeout_s: Annotated[int, Field(gt=0)] = Field(30, description="Seconds that one call may take.")
     retries: Annotated[int, Field(ge=0)] = Field(5, description="How often a call is tried again that failed for the moment.")
@@ -106,7 +111,7 @@ class KubeflowConfig(Section):
     allow_image_tag: bool = Field(
         False, description="Whether an image may be named by a tag, under which another image may lie tomorrow."
     )
-    image_pull_secrets: tuple[_Name, ...] = Field((), description="Secrets by which the cluster pulls the image.")
+    image_pull_secrets: tuple[Name, ...] = Field((), description="Secrets by which the cluster pulls the image.")
     volumes: tuple[VolumeConfig, ...] = Field((), description="Volumes of all pods; the root and the raw tables lie on them.")
     api: ApiConfig = Field(ApiConfig(), description="Where `clickrank submit` submits to, and how.")
     pod: PodConfig = Field(
@@ -121,16 +126,27 @@ class KubeflowConfig(Section):
 
     @model_validator(mode="after")
     def _mounted_once(self) -> "KubeflowConfig":
-        paths = [volume.mount_path.rstrip("/") for volume in self.volumes]
-        if len(set(paths)) != len(paths):
-            raise ValueError("volumes: two have the same mount_path")
+        check_mounts(self.volumes)
         return self
 
     @model_validator(mode="after")
     def _images_by_digest(self) -> "KubeflowConfig":
         for pod in (self.pod, *self.nodes.values()):
-            if pod.image and not self.allow_image_tag and not IMAGE_DIGEST.fullmatch(pod.image):
-                raise ValueError(
-                    f"image {pod.image!r} is not named by its digest, NAME@sha256:...; kubeflow.allow_image_tag=true lets it pass"
-                )
+            if pod.image and not self.allow_image_tag:
+                check_digest(pod.image, "kubeflow")
         return self
+
+
+def check_mounts(volumes: tuple[VolumeConfig, ...]) -> None:
+    """Raises ValueError if two volumes are mounted at one place."""
+    paths = [volume.mount_path.rstrip("/") for volume in volumes]
+    if len(set(paths)) != len(paths):
+        raise ValueError("volumes: two have the same mount_path")
+
+
+def check_digest(image: str, section: str) -> None:
+    """Raises ValueError if an image is not named by its digest; `section` has the key that lets it pass."""
+    if not IMAGE_DIGEST.fullmatch(image):
+        raise ValueError(
+            f"image {image!r} is not named by its digest, NAME@sha256:...; {section}.allow_image_tag=true lets it pass"
+        )

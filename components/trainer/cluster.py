@@ -6,12 +6,20 @@ The format of TF_CONFIG: https://www.tensorflow.org/guide/distributed_training#s
 import contextlib
 import json
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from schemas.errors import ConfigError
 
 TF_CONFIG = "TF_CONFIG"
+PORT = 2222
+"""Where a pod of a training job listens."""
+
+JOBSET, NODES, PARAMETER_SERVERS = "CLICKRANK_JOBSET", "CLICKRANK_NODES", "CLICKRANK_PARAMETER_SERVERS"
+"""What a pod of a TrainJob is told: the first by the TrainingRuntime, from the pod's label, the others by the TrainJob."""
+
+_INDEX = "JOB_COMPLETION_INDEX"  # set by Kubernetes in the pods of an Indexed Job
 
 Kind = Literal["chief", "worker", "ps"]
 
@@ -94,6 +102,38 @@ def parse_tf_config(text: str) -> Cluster:
         raise ConfigError(f"TF_CONFIG: task {kind}:{index} is not in the cluster. Received: {tasks}")
     before = {"worker": len(chiefs), "ps": len(workers)}
     return Cluster(workers, before.get(kind, 0) + index, servers)
+
+
+def tf_config_from_env(environment: Mapping[str, str]) -> str | None:
+    """Returns the value of TF_CONFIG in the pod of a training job; None if the pod trains alone.
+
+    A TFJob's operator sets TF_CONFIG itself, unless the job is one pod. Kubeflow Trainer sets nothing of the kind for a TrainJob.
+    Its pods are those of a JobSet with one Indexed Job named `node`, and so have the addresses JOBSET-node-0-INDEX.JOBSET
+    (`IdentifyPodNetwork` in kubeflow/trainer's pkg/runtime/framework/plugins/jobset). They come in the order of `Cluster.index`.
+
+    Raises:
+        ConfigError: A variable is missing, or no number.
+    """
+    if environment.get(TF_CONFIG):
+        return environment[TF_CONFIG]
+    jobset = environment.get(JOBSET)
+    if not jobset:
+        return None
+    try:
+        index, nodes, servers = (int(environment[name]) for name in (_INDEX, NODES, PARAMETER_SERVERS))
+    except (KeyError, ValueError) as error:
+        raise ConfigError(f"a pod of a TrainJob needs the numbers {_INDEX}, {NODES} and {PARAMETER_SERVERS}: {error}") from error
+    addresses = tuple(f"{jobset}-node-0-{i}.{jobset}:{PORT}" for i in range(nodes))
+    if not 0 <= index < nodes or not 0 <= servers < nodes:
+        raise ConfigError(f"{_INDEX} and {PARAMETER_SERVERS} must be less than {NODES}. Received: {index}, {servers}, {nodes}")
+    return Cluster(addresses[: nodes - servers], index, addresses[nodes - servers :]).tf_config()
+
+
+def members(workers: int, parameter_servers: int = 0) -> tuple[str, ...]:
+    """Returns the `Cluster.name` of every process, in the order of `Cluster.index`; the first is the chief's."""
+    if not parameter_servers:
+        return tuple(f"worker-{index}" for index in range(workers))
+    return ("chief-0", *(f"worker-{index}" for index in range(workers)), *(f"ps-{index}" for index in range(parameter_servers)))
 
 
 def local_cluster(workers: int, parameter_servers: int = 0) -> tuple[Cluster, ...]:

@@ -79,13 +79,14 @@ class RelayHistory:
     Args:
         run_dir: The chief's folder.
         num_epochs: How many there will be.
+        fresh: Whether what is there now is of an earlier training.
     """
 
-    def __init__(self, run_dir: str, num_epochs: int):
+    def __init__(self, run_dir: str, num_epochs: int, *, fresh: bool = True):
         self._path = f"{run_dir}/{HISTORY}"
         self._num_epochs = num_epochs
         self._seen = 0
-        if tf.io.gfile.exists(self._path):
+        if fresh and tf.io.gfile.exists(self._path):
             tf.io.gfile.remove(self._path)
 
     def poll(self) -> None:

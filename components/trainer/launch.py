@@ -1,7 +1,6 @@
 """Starts the processes of a local cluster and watches over them. Imports no TensorFlow."""
 
 import contextlib
-import json
 import logging
 import os
 import signal
@@ -12,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from components.trainer.cluster import TF_CONFIG, Cluster
-from schemas import errors
+from components.trainer.work_dir import read_error
 from schemas.errors import ClickrankError, TransientError
 
 logger = logging.getLogger(__name__)
@@ -36,8 +35,8 @@ def launch(
     """Runs one process for each cluster member until all have ended well; with parameter servers, until the chief has.
 
     A process's TF_CONFIG names its cluster. It logs to `NAME.log` in `work_dir`, where NAME is its cluster's `name`, creates
-    `NAME.ready` there once it is part of the cluster, and may leave `NAME.error` (see `write_error`). Its stdin ends when this
-    process does, however that ends.
+    `NAME.ready` there once it is part of the cluster, and may leave an error (`components.trainer.work_dir`). Its stdin ends when
+    this process does, however that ends.
 
     Args:
         command: The same for all processes.
@@ -67,7 +66,7 @@ def launch(
             failed = {i: code for i, code in enumerate(codes) if code}
             if failed:
                 # One failure makes the others fail, too: a signal or a message of its own tells the cause.
-                cause = min(failed, key=lambda i: (not _left_error(work_dir, clusters[i]).exists(), failed[i] > 0))
+                cause = min(failed, key=lambda i: (read_error(work_dir, clusters[i].name) is None, failed[i] > 0))
                 if not _is_replaceable(clusters[cause], failed[cause]) or replaced == max_replacements:
                     raise _failure(work_dir, clusters[cause], failed[cause])
                 replaced += 1
@@ -132,21 +131,10 @@ def launch_until_done(attempt: Callable[[], None], max_restarts: int, backoff_s:
             time.sleep(pause)
 
 
-def write_error(work_dir: Path, cluster: Cluster, error: ClickrankError) -> None:
-    """Leaves a process's error for `launch` to raise."""
-    _left_error(work_dir, cluster).write_text(json.dumps([type(error).__name__, str(error)]))
-
-
-def _left_error(work_dir: Path, cluster: Cluster) -> Path:
-    return work_dir / f"{cluster.name}.error"
-
-
 def _failure(work_dir: Path, cluster: Cluster, code: int) -> ClickrankError:
-    left = _left_error(work_dir, cluster)
-    if left.exists():
-        name, message = json.loads(left.read_text())
-        kind = getattr(errors, name, ClickrankError)
-        return kind(message)
+    left = read_error(work_dir, cluster.name)
+    if left:
+        return left
     lines = (work_dir / f"{cluster.name}.log").read_text(errors="replace").splitlines()
     last = " | ".join([line.strip() for line in lines if line.strip()][-_LAST_LINES:]) or "nothing logged"
     if code < 0:

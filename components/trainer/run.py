@@ -3,7 +3,6 @@
 Cheap to import; TensorFlow is imported when a function is called.
 """
 
-import json
 import logging
 import os
 import posixpath
@@ -16,11 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from components.trainer import worker
-from components.trainer.cluster import TF_CONFIG, Cluster, local_cluster, parse_tf_config
+from components.trainer.cluster import TF_CONFIG, Cluster, local_cluster
 from components.trainer.launch import launch, launch_until_done, main_command
+from components.trainer.work_dir import read_trained, write_job
+from components.training_job import settings
 from schemas import interrupts
 from schemas.config import EncodingConfig, FeaturesConfig, ModelConfig, TrainerConfig
 from schemas.errors import ConfigError
+from schemas.training_job import TrainingJobConfig
 
 if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs
@@ -39,8 +41,10 @@ BEST_EXPORT = "export/best"
 def run_fn(fn_args: "FnArgs") -> None:
     """Trains and exports a model, from the newest checkpoint of the same job on if there is one.
 
-    `strategy: none` and `mirrored` train in this process. `multi_worker` and `parameter_server` join the cluster that TF_CONFIG
-    names, if it is set (TFJob), whatever `trainer.workers` says; else they start local processes, again if one of them is lost.
+    With a training job (`components.training_job.settings`), its pods train, and this process exports what they came to.
+
+    Without one, `strategy: none` and `mirrored` train in this process. `multi_worker` and `parameter_server` join the cluster that
+    TF_CONFIG names, if it is set, whatever `trainer.workers` says; else they start local processes, again if one of them is lost.
     In a cluster, only the chief writes; parameter servers and their workers go on until they are asked to stop. If the weights
     that `trainer.export` does not name are others, they go to `export/` in the run's folder.
 
@@ -57,7 +61,8 @@ def run_fn(fn_args: "FnArgs") -> None:
     """
     custom = fn_args.custom_config or {}
     trainer = _section("trainer", TrainerConfig, custom)
-    cluster = _cluster(trainer)
+    training_job = settings.current()
+    cluster = worker.find_cluster(trainer, os.environ.get(TF_CONFIG)) if training_job.kind == "none" else None
 
     import tensorflow as tf
 
@@ -75,7 +80,7 @@ def run_fn(fn_args: "FnArgs") -> None:
         code=custom.get("code", ""),
     )
     with interrupts.can_stop():
-        trained = _train(job, cluster)
+        trained = _train(job, training_job, cluster)
     if trained is None or (cluster and not cluster.is_chief):
         return
     _export_all(job, trained, fn_args, _section("features", FeaturesConfig, custom))
@@ -84,29 +89,14 @@ def run_fn(fn_args: "FnArgs") -> None:
         tf.io.gfile.rmtree(job.checkpoint_dir())
 
 
-def _cluster(trainer: TrainerConfig) -> Cluster | None:
-    """The cluster that TF_CONFIG names, if the strategy is one for clusters."""
-    text = os.environ.get(TF_CONFIG)
-    if trainer.strategy not in ("multi_worker", "parameter_server") or not text:
-        return None
-    cluster = parse_tf_config(text)
-    if bool(cluster.servers) != (trainer.strategy == "parameter_server"):
-        raise ConfigError(
-            "TF_CONFIG: trainer.strategy=parameter_server needs parameter servers (ps), and no other can use them. "
-            f"Received: {trainer.strategy}, {cluster.addresses()}"
-        )
-    return cluster
+def _train(job: "Job", training_job: TrainingJobConfig, cluster: Cluster | None) -> "Trained | None":
+    if training_job.kind != "none":
+        from components.training_job.train import train_in_job
 
-
-def _train(job: "Job", cluster: Cluster | None) -> "Trained | None":
-    from components.trainer import job as jobs
-    from components.trainer.distribution import local_strategy
-
-    if cluster:
-        return worker.take_part(job, cluster)  # first: TensorFlow must not have done anything yet
-    if job.trainer.strategy in ("multi_worker", "parameter_server"):
+        return train_in_job(job, training_job)
+    if cluster is None and job.trainer.is_distributed:
         return _train_locally(job)
-    return jobs.execute(job, local_strategy(job.trainer.strategy), stop_requested=interrupts.stop_requested)
+    return worker.take_part(job, cluster)  # first: TensorFlow must not have done anything yet
 
 
 def _export_all(job: "Job", trained: "Trained", fn_args: "FnArgs", how_made: FeaturesConfig) -> None:
@@ -146,7 +136,6 @@ def _section(name: str, kind: type[Section], custom: Mapping[str, Any]) -> Secti
 def _train_locally(job: "Job") -> "Trained":
     """Trains on processes of this machine; their logs go to `run_dir/workers`."""
     from components.trainer.history import RelayHistory
-    from components.trainer.job import Trained
 
     config = job.trainer
     work_dir = Path(tempfile.mkdtemp(prefix="clickrank-train-"))
@@ -155,7 +144,7 @@ def _train_locally(job: "Job") -> "Trained":
     def attempt() -> None:
         for left in work_dir.glob("*-*.*"):
             left.unlink()
-        clusters = local_cluster(config.workers, config.parameter_servers if config.strategy == "parameter_server" else 0)
+        clusters = local_cluster(config.workers, config.parameter_servers if config.is_asynchronous else 0)
         command = main_command(str(work_dir))
         try:
             launch(command, clusters, work_dir, config.start_timeout_s, relay.poll, interrupts.stop_requested, config.max_restarts)
@@ -163,9 +152,9 @@ def _train_locally(job: "Job") -> "Trained":
             _keep_logs(work_dir, job.run_dir)
 
     try:
-        (work_dir / worker.JOB).write_text(job.model_dump_json())
+        write_job(work_dir, job)
         launch_until_done(attempt, config.max_restarts, _BACKOFF_S, interrupts.stop_requested)
-        return Trained(**json.loads((work_dir / worker.TRAINED).read_text()))
+        return read_trained(work_dir)
     finally:
         shutil.rmtree(work_dir, ignore_errors=True)
 

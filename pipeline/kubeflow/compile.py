@@ -19,6 +19,7 @@ from pipeline.siblings import file_errors, write_whole
 from schemas.config import Config
 from schemas.errors import ConfigError
 from schemas.kubeflow import KubeflowConfig, PodConfig
+from schemas.training_job import TrainingJobConfig
 
 _NOT_FOR_STEPS = "kubeflow"
 
@@ -61,12 +62,28 @@ def step_name(node: str) -> str:
 
 
 def to_settings(config: Config) -> list[str]:
-    """Returns what `--set` takes to come from the defaults to this configuration, but for what is not for the steps."""
+    """Returns what `--set` takes to come from the defaults to this configuration, but for what is not for the steps.
+
+    A training job that says nothing of its own has the Trainer's image, all volumes, and the secrets by which images are pulled.
+    """
+    config = config.model_copy(update={"training_job": _training_job(config)})
     settings = []
     for name in sorted(set(Config.model_fields) - {_NOT_FOR_STEPS}):
         section, default = (one.model_dump(mode="json") for one in (getattr(config, name), getattr(Config(), name)))
         settings += [f"{name}.{key}={json.dumps(value)}" for key, value in section.items() if value != default[key]]
     return settings
+
+
+def _training_job(config: Config) -> TrainingJobConfig:
+    job, kubeflow = config.training_job, config.kubeflow
+    if job.kind == "none":
+        return job
+    like_the_steps: dict[str, Any] = {"volumes": kubeflow.volumes}
+    if job.image is None:
+        like_the_steps |= {"image": kubeflow.pod_of("Trainer").image, "allow_image_tag": kubeflow.allow_image_tag}
+    if job.kind == "tfjob":
+        like_the_steps["image_pull_secrets"] = kubeflow.image_pull_secrets
+    return job.model_copy(update={key: value for key, value in like_the_steps.items() if not getattr(job, key)})
 
 
 def _dependencies(config: Config) -> dict[str, tuple[str, ...]]:

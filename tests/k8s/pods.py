@@ -28,8 +28,10 @@ class Pod(NamedTuple):
 
 
 def pods(objects: list[Object]) -> list[Pod]:
-    """Returns the pods of workloads, of KServe's InferenceService, whose model is a container without an image, and of Flink's
-    FlinkDeployment.
+    """Returns the pods of workloads and training jobs, of KServe's InferenceService and of Flink's FlinkDeployment.
+
+    The model of an InferenceService is a container without an image. So is that of a TrainingRuntime: each TrainJob brings its own,
+    and there are no pods before that.
     """
     found = []
     for obj in objects:
@@ -43,6 +45,17 @@ def pods(objects: list[Object]) -> list[Pod]:
             continue
         if obj["kind"] == "FlinkDeployment":
             found += [flink_pod(obj, role) for role in ("jobManager", "taskManager")]
+            continue
+        if obj["kind"] == "TFJob":
+            for role, replica in spec["tfReplicaSpecs"].items():
+                template = replica["template"]
+                found.append(Pod(f"{owner} {role}", replica["replicas"], template["metadata"].get("labels", {}), template["spec"]))
+            continue
+        if obj["kind"] == "TrainingRuntime":
+            for job in spec["template"]["spec"]["replicatedJobs"]:
+                template = job["template"]["spec"]["template"]
+                containers = [{"image": "given:0.0.0", **container} for container in template["spec"]["containers"]]
+                found.append(Pod(owner, 0, template["metadata"].get("labels", {}), {**template["spec"], "containers": containers}))
             continue
         if obj["kind"] == "CronJob":
             spec = spec["jobTemplate"]["spec"]

@@ -18,11 +18,11 @@ from tests.k8s.render import K8S, load, patch, render
 
 OVERLAYS = ("dev", "gpu", "prod")
 # Those that are in no overlay.
-COMPONENTS = ("kserve", "recurring-run", "flink")
+COMPONENTS = ("kserve", "recurring-run", "flink", "training-runtime")
 # The oldest that docs/kubernetes.md asks for, and the newest that the package knows.
 VERSIONS = ("1.30", kubernetes_validate.latest_version())
 # Kinds that Kubernetes' own schemas do not have.
-FOREIGN = {"InferenceService", "FlinkDeployment"}
+FOREIGN = {"InferenceService", "FlinkDeployment", "TrainingRuntime"}
 
 
 def with_component(name: str, folder: Path) -> list[dict]:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from components.trainer.cluster import Cluster, local_cluster, parse_tf_config
+from components.trainer.cluster import Cluster, local_cluster, members, parse_tf_config, tf_config_from_env
 from components.trainer.launch import ROOT, launch
 from schemas.errors import ClickrankError, ConfigError, InputDataError, TransientError
 
@@ -74,6 +74,50 @@ def test_malformed_tf_config(text):
         parse_tf_config(text)
 
 
+TRAINJOB = {"CLICKRANK_JOBSET": "job", "CLICKRANK_NODES": "4", "CLICKRANK_PARAMETER_SERVERS": "0", "JOB_COMPLETION_INDEX": "2"}
+HOSTS = tuple(f"job-node-0-{i}.job:2222" for i in range(4))
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"TF_CONFIG": config(TWO, index=1)}, Cluster(("a:1", "b:2"), 1)),
+        ({"TF_CONFIG": config(TWO, index=1), **TRAINJOB}, Cluster(("a:1", "b:2"), 1)),
+        (TRAINJOB, Cluster(HOSTS, 2)),
+        ({**TRAINJOB, "CLICKRANK_PARAMETER_SERVERS": "1", "JOB_COMPLETION_INDEX": "0"}, Cluster(HOSTS[:3], 0, HOSTS[3:])),
+        ({**TRAINJOB, "CLICKRANK_PARAMETER_SERVERS": "2", "JOB_COMPLETION_INDEX": "3"}, Cluster(HOSTS[:2], 3, HOSTS[2:])),
+        ({**TRAINJOB, "CLICKRANK_NODES": "1", "JOB_COMPLETION_INDEX": "0"}, Cluster(HOSTS[:1], 0)),
+    ],
+)
+def test_tf_config_from_the_environment_of_a_pod(environment, expected):
+    assert parse_tf_config(tf_config_from_env(environment)) == expected
+
+
+def test_a_pod_on_its_own_has_no_tf_config():
+    assert tf_config_from_env({"TF_CONFIG": "", "JOB_COMPLETION_INDEX": "0"}) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"JOB_COMPLETION_INDEX": None}, "a pod of a TrainJob needs the numbers JOB_COMPLETION_INDEX, .*: 'JOB_COMPLETION_INDEX'"),
+        ({"CLICKRANK_NODES": "many"}, "invalid literal"),
+        ({"JOB_COMPLETION_INDEX": "4"}, "Received: 4, 0, 4"),
+        ({"CLICKRANK_PARAMETER_SERVERS": "4"}, "Received: 2, 4, 4"),
+        ({"JOB_COMPLETION_INDEX": "-1"}, "Received: -1, 0, 4"),
+    ],
+)
+def test_a_pod_of_a_trainjob_that_is_told_nonsense(change, message):
+    environment = {key: value for key, value in {**TRAINJOB, **change}.items() if value is not None}
+    with pytest.raises(ConfigError, match=message):
+        tf_config_from_env(environment)
+
+
+@pytest.mark.parametrize(("workers", "servers"), [(1, 0), (2, 0), (2, 1), (3, 2)])
+def test_the_names_of_members_are_those_of_their_clusters(workers, servers):
+    assert members(workers, servers) == tuple(cluster.name for cluster in local_cluster(workers, servers))
+
+
 def test_local_cluster_has_distinct_ports():
     clusters = local_cluster(4)
     assert [c.index for c in clusters] == [0, 1, 2, 3]
@@ -138,7 +182,7 @@ def test_a_killed_worker_is_transient(tmp_path):
 
 
 def test_the_error_that_a_worker_left_is_raised(tmp_path):
-    code = "(d / f'worker-{i}.error').write_text(json.dumps(['InputDataError', 'a.gz: cut off'])); sys.exit(3)"
+    code = "(d / f'worker-{i}.error').write_text(json.dumps(['InputDataError', 'a.gz: cut off', ''])); sys.exit(3)"
     with pytest.raises(InputDataError, match="cut off"):
         launch_python(code, tmp_path)
 

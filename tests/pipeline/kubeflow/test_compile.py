@@ -107,9 +107,7 @@ def test_a_step_runs_its_node_in_the_image_and_kubeflow_caches_nothing(plain):
 
 def test_steps_get_the_configuration_that_was_compiled_but_for_what_is_not_theirs(tmp_path):
     settings = ("trainer.seed=7", "model.hidden_units=[16]", "kubeflow.pod.cpu_limit='3'")
-    task = compiled(tmp_path, *settings)[1]["Trainer"][1]
-    constant = json_format.MessageToDict(task.inputs.parameters["settings"])["runtimeValue"]["constant"]
-    assert constant == ["model.hidden_units=[16]", "trainer.seed=7"]
+    assert settings_of(compiled(tmp_path, *settings)[1]["Trainer"]) == ["model.hidden_units=[16]", "trainer.seed=7"]
 
 
 @pytest.mark.parametrize(
@@ -125,6 +123,50 @@ def test_steps_get_the_configuration_that_was_compiled_but_for_what_is_not_their
 def test_what_the_steps_get_gives_the_same_configuration(settings):
     config = load_config((), settings)
     assert load_config((), to_settings(config)) == config
+
+
+def settings_of(step):
+    return json_format.MessageToDict(step[1].inputs.parameters["settings"])["runtimeValue"]["constant"]
+
+
+def test_a_training_job_has_the_image_the_volumes_and_the_secrets_of_the_steps(tmp_path):
+    volumes = [{"claim": "root", "mount_path": "/root"}]
+    steps = compiled(
+        tmp_path,
+        "training_job.kind=tfjob",
+        "training_job.gpus=1",
+        f"kubeflow.volumes={json.dumps(volumes)}",
+        "kubeflow.image_pull_secrets=[registry]",
+        f"kubeflow.nodes.Trainer.image={OTHER}",
+    )[1]
+    job = load_config((), settings_of(steps["Trainer"])).training_job
+    assert (job.kind, job.gpus, job.image, job.image_pull_secrets) == ("tfjob", 1, OTHER, ("registry",))
+    assert [volume.model_dump(exclude={"sub_path"}) for volume in job.volumes] == volumes
+    assert resources(steps["Trainer"][0]) == {}  # the step itself needs no GPU
+
+
+def test_what_a_training_job_says_of_its_own_stays(tmp_path):
+    own = (
+        f"training_job.image={OTHER}",
+        "training_job.volumes=[{claim: other, mount_path: /other}]",
+        "training_job.image_pull_secrets=[a]",
+    )
+    steps = compiled(tmp_path, "training_job.kind=tfjob", *own, "kubeflow.image_pull_secrets=[b]")[1]
+    job = load_config((), settings_of(steps["Trainer"])).training_job
+    assert (job.image, job.volumes[0].claim, job.image_pull_secrets) == (OTHER, "other", ("a",))
+
+
+@pytest.mark.parametrize("settings", [(), ("training_job.kind=trainjob", "kubeflow.image_pull_secrets=[registry]")])
+def test_what_a_training_job_cannot_have_is_not_given_to_it(tmp_path, settings):
+    job = load_config((), settings_of(compiled(tmp_path, *settings)[1]["Trainer"])).training_job
+    assert job.image_pull_secrets == ()
+    assert (job.image is None) == (job.kind == "none")
+
+
+def test_an_image_by_tag_passes_in_a_training_job_if_it_does_in_the_steps(tmp_path):
+    image = "r.example/clickrank:1"
+    steps = compiled(tmp_path, "kubeflow.allow_image_tag=true", f"kubeflow.pod.image={image}", "training_job.kind=tfjob")[1]
+    assert load_config((), settings_of(steps["Trainer"])).training_job.image == image
 
 
 def resources(container):
