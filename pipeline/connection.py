@@ -108,6 +108,17 @@ def open_store(paths: RootPaths, *, read_only: bool = False) -> mlmd.MetadataSto
         ) from error
 
 
+def reach(config: MetadataConfig) -> str:
+    """Opens a database, which makes MLMD's tables if they are not there; returns its name.
+
+    Raises:
+        ConfigError: The database, user or password is wrong.
+        TransientError: The server cannot be reached.
+    """
+    _connect(config)
+    return _name(config)
+
+
 def _kept_elsewhere(paths: RootPaths, setting: str) -> ConfigError:
     return ConfigError(f"{paths.root} keeps its metadata in {where(paths)}; set {setting}, or give another --root")
 

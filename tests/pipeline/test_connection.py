@@ -15,6 +15,7 @@ from tfx.orchestration.metadata import mysql_metadata_connection_config
 
 from pipeline import connection
 from pipeline.connection import connection_config, exists, open_store, settle, where
+from pipeline.doctor import look_at_store
 from pipeline.noise import log_to
 from pipeline.paths import RootPaths
 from schemas.errors import ConfigError, TransientError
@@ -139,6 +140,17 @@ def test_what_tfx_logs_of_a_connection_has_no_password(tmp_path, caplog, passwor
         logging.getLogger("clickrank.test").info("Using connection config:\n %s", config)
     assert 'password: "***"\n' in caplog.text
     assert str(config).split("password: ")[1].split("\n")[0] not in caplog.text
+
+
+def test_the_doctor_looks_at_a_server_and_at_no_file():
+    assert look_at_store(SQLITE) == []
+    (check,) = look_at_store(MetadataConfig(store="mysql", host="db.invalid"))
+    assert not check.passed
+    assert "cannot be reached" in check.found
+
+
+def test_the_doctor_finds_a_server_well(mysql):
+    assert look_at_store(mysql) == [("metadata store", True, f"mysql://mlmd@127.0.0.1:{mysql.port}/mlmd")]
 
 
 def test_a_root_notes_its_database_and_not_the_password(paths, mysql):
