@@ -117,3 +117,9 @@ def test_the_configurations_that_ship_load():
     assert files
     for file in files:
         load_config([file])
+
+
+def test_a_password_in_an_address_is_not_shown():
+    with pytest.raises(ConfigError, match=r"kubeflow.api.endpoint: .* Received: 'https://\*\*\*@host/a'$") as caught:
+        load_config((), ["kubeflow.api.endpoint=https://user:secret@host/a"])
+    assert "secret" not in str(caught.value)

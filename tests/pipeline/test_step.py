@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import shutil
 import signal
 import subprocess
 import time
@@ -175,9 +174,8 @@ def test_a_node_that_succeeded_does_nothing_when_it_is_run_again(log, by_steps):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_a_next_run_takes_from_the_cache_and_a_refused_model_is_exit_code_4_of_the_pusher(log, by_steps, tmp_path):
-    root = tmp_path / "root"
-    shutil.copytree(by_steps[0], root)
+def test_a_next_run_takes_from_the_cache_and_a_refused_model_is_exit_code_4_of_the_pusher(log, by_steps):
+    root, _ = by_steps  # not a copy: nodes are given paths in the root
     refused = ["--set", "gate.min_gain_over_popularity=0.9", "--set", "infra.max_bytes=1000"]
     states = {}
     for node in nodes_for(Config()):
