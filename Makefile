@@ -14,7 +14,7 @@ SBOM := PYTHONWARNINGS=ignore $(BIN)/uv tool run --quiet --from cyclonedx-bom==7
 COMPILE := $(BIN)/uv pip compile --quiet --override overrides.txt --generate-hashes --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links --python-version 3.11 --python-platform x86_64-manylinux_2_28
 
-.PHONY: help setup demo test test-slow lint format bench portable schema lock sbom clean
+.PHONY: help setup demo test test-slow mlmd-test lint format bench portable schema lock sbom clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ test: setup  ## Run the default tests, in TEST_PROCESSES processes (2)
 
 test-slow: setup  ## Run the tests marked slow
 	@$(BIN)/pytest -m slow
+
+mlmd-test: setup  ## Run the tests of the metadata store on a MariaDB of Debian's packages, unpacked into build/ unless one is installed
+	@$(BIN)/python -m tests.mariadb
+	@$(BIN)/pytest tests/pipeline/test_connection.py tests/pipeline/test_run_on_mysql.py
 
 lint: setup  ## Check style and types
 	@$(BIN)/ruff check .

@@ -25,7 +25,8 @@ from components.evaluator.extractors import custom_extractors
 from components.evaluator.job import evaluate, share_models
 from components.evaluator.read import ReadExamples
 from components.evaluator.results import read_evaluation
-from schemas.config import BeamConfig, EvaluateConfig
+from schemas.beam import LOCAL_BEAM_RUNNER
+from schemas.config import EvaluateConfig
 
 
 class Task:
@@ -38,7 +39,7 @@ class Task:
     @staticmethod
     def pipeline() -> beam.Pipeline:
         """Makes a pipeline as the Evaluator runs it by default."""
-        return beam.Pipeline(argv=[f"--runner={BeamConfig().runner}"])
+        return beam.Pipeline(argv=[f"--runner={LOCAL_BEAM_RUNNER}"])
 
 
 def read(task: Task) -> None:

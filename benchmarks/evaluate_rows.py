@@ -24,7 +24,8 @@ from benchmarks.feature_rows import compute, read
 from components.trainer.export import export
 from components.trainer.model import build_model
 from schemas import serving
-from schemas.config import BeamConfig, EncodingConfig, FeaturesConfig, ModelConfig
+from schemas.beam import LOCAL_BEAM_RUNNER
+from schemas.config import EncodingConfig, FeaturesConfig, ModelConfig
 from transforms.examples import arrow_schema, encode
 from transforms.preprocessing import preprocessing_fn
 
@@ -53,7 +54,7 @@ def write_models(base: pa.Table, out: Path, model: ModelConfig) -> None:
     encoding = EncodingConfig()
     schema = schema_utils.schema_from_feature_spec(serving.raw_feature_spec(label=True))
     source = tfxio.TFExampleBeamRecord(physical_format="inmem", telemetry_descriptors=["bench"], schema=schema)
-    with beam.Pipeline(runner=BeamConfig().runner) as pipeline, tft_beam.Context(temp_dir=str(out / "tmp")):
+    with beam.Pipeline(runner=LOCAL_BEAM_RUNNER) as pipeline, tft_beam.Context(temp_dir=str(out / "tmp")):
         raw = pipeline | beam.Create(encode(base.slice(0, _SAMPLE))) | source.BeamSource()
         bound = functools.partial(preprocessing_fn, custom_config={"encoding": encoding.model_dump(mode="json")})
         fitted = (raw, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(bound)

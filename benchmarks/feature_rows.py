@@ -15,7 +15,8 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from schemas.config import BeamConfig, FeaturesConfig, IngestConfig
+from schemas.beam import LOCAL_BEAM_RUNNER
+from schemas.config import FeaturesConfig, IngestConfig
 from schemas.tables import OUTBRAIN
 from transforms.compute_features import ComputeFeatures
 from transforms.dimensions import load, save
@@ -49,7 +50,7 @@ def compute(
     try:
         features = FeaturesConfig(**({"partition_bytes": partition_bytes} if partition_bytes else {}))
         job, _, _ = plan(str(data), str(work), OUTBRAIN, IngestConfig(), features, None, columns=columns)
-        with beam.Pipeline(options=PipelineOptions([f"--runner={BeamConfig().runner}", *flags])) as pipeline:
+        with beam.Pipeline(options=PipelineOptions([f"--runner={LOCAL_BEAM_RUNNER}", *flags])) as pipeline:
             _ = (pipeline | ComputeFeatures(job))["rows"] | "Save" >> beam.Map(_save, str(rows))
         rows.rename(out)
     finally:

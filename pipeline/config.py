@@ -1,6 +1,7 @@
 """Loads the configuration: defaults in code, YAML files on top, then `--set`."""
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_args
@@ -107,7 +108,8 @@ def _explain(error: ValidationError) -> NoReturn:
         hint = f"; did you mean {near[0]}?" if near else "; `clickrank config show` lists all keys"
         raise ConfigError(f"unknown config key {path}{hint}")
     message = problem["msg"].removeprefix("Value error, ")
-    received = "" if isinstance(problem["input"], dict) else f". Received: {problem['input']!r}"
+    # An address may hold a password.
+    received = "" if isinstance(problem["input"], dict) else f". Received: {re.sub('//[^/@]*@', '//***@', repr(problem['input']))}"
     raise ConfigError(f"{path or 'config'}: {message[0].lower()}{message[1:]}{received}")
 
 

@@ -10,7 +10,10 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.noise import log_to
 from schemas.config import Config
+from schemas.errors import ClickrankError
+from schemas.metadata import MetadataConfig
 
 _MIN_MEMORY_BYTES = 4 << 30
 _MIN_DISK_BYTES = 5 << 30
@@ -31,8 +34,12 @@ class Check(NamedTuple):
 
 
 def examine(root: Path, config: Config) -> list[Check]:
-    """Looks at the interpreter, packages, memory, the disk under `root`, and the model; takes half a minute of imports."""
-    return [_python(), _libc(), *_packages(), _memory(), _disk(root), _writable(root), _imports(), _model(config)]
+    """Looks at the interpreter, packages, memory, the disk under `root`, the metadata store's server and the model.
+
+    Takes half a minute of imports.
+    """
+    machine = [_python(), _libc(), *_packages(), _memory(), _disk(root), _writable(root), _imports()]
+    return [*machine, *look_at_store(config.metadata), _model(config)]
 
 
 def _python() -> Check:
@@ -89,6 +96,19 @@ def _imports() -> Check:
     if done.returncode == 0:
         return Check("imports", True, f"TensorFlow {done.stdout} with tf_keras, TFX, TFMA and ML Metadata work together")
     return Check("imports", False, (done.stderr.strip().splitlines() or ["failed without a word"])[-1])
+
+
+def look_at_store(config: MetadataConfig) -> list[Check]:
+    """Whether the metadata store's server lets us in; nothing of a file, which the run makes."""
+    if config.store == "sqlite":
+        return []
+    with tempfile.TemporaryDirectory(prefix="clickrank-doctor-") as temporary, log_to(Path(temporary) / "log.txt", verbose=False):
+        from pipeline.connection import reach
+
+        try:
+            return [Check("metadata store", True, reach(config))]
+        except ClickrankError as error:
+            return [Check("metadata store", False, str(error))]
 
 
 def _model(config: Config) -> Check:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from tfx import v1 as tfx
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
-from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
 from components.click_example_gen.component import ClickExampleGen
 from components.curated_schema import SCHEMA_FILE, CuratedSchema
@@ -19,14 +18,16 @@ from components.pusher.executor import Executor as PusherExecutor
 from components.resolver import LatestBlessedOther
 from components.strict_example_validator import StrictExampleValidator
 from pipeline.beam import beam_args
+from pipeline.code import module_digest
+from pipeline.connection import connection_config
 from pipeline.nodes import LEAK_AUDIT, SECTIONS, WARM_START_RESOLVER
 from pipeline.paths import RootPaths
 from schemas.config import LATEST_BLESSED, Config
 from schemas.errors import ConfigError
 
 PIPELINE_NAME = "clickrank"
-_PROJECT = Path(__file__).parent.parent
-_FEATURE_CODE = ("schemas", "transforms")
+PREPROCESSING = "transforms.preprocessing"
+TRAINING = "components.trainer.run"
 
 
 def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Config, *, anew: bool = False) -> tfx.dsl.Pipeline:
@@ -47,7 +48,7 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
     example_gen = ClickExampleGen(
         data=data,
         fingerprint=fingerprint,
-        code=code_digest(*_FEATURE_CODE, "components/click_example_gen"),
+        code=module_digest("components.click_example_gen.executor"),
         config={name: sections[name] for name in SECTIONS["ClickExampleGen"]},
         rejects_dir=str(paths.rejects),
     )
@@ -62,13 +63,13 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         audit = LeakAudit(
             examples=examples,
             config={name: sections[name] for name in SECTIONS[LEAK_AUDIT]},
-            code=code_digest(*_FEATURE_CODE, "components/leak_audit"),
+            code=module_digest("components.leak_audit.executor"),
         )
     transform = tfx.components.Transform(
         examples=examples,
         schema=schema.outputs["schema"],
-        preprocessing_fn="transforms.preprocessing.preprocessing_fn",
-        custom_config={**{name: sections[name] for name in SECTIONS["Transform"]}, "code": code_digest(*_FEATURE_CODE)},
+        preprocessing_fn=f"{PREPROCESSING}.preprocessing_fn",
+        custom_config={**{name: sections[name] for name in SECTIONS["Transform"]}, "code": module_digest(PREPROCESSING)},
     )
     # No arrow of data leads from the validator to what follows, but nothing is worth doing on data that it refuses.
     transform.add_upstream_node(validator)
@@ -77,7 +78,7 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         transformed_examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
         config={name: sections[name] for name in SECTIONS["Prebatch"]},
-        code=code_digest(*_FEATURE_CODE, "components/prebatch"),
+        code=module_digest("components.prebatch.executor"),
     )
     warm_start = {}
     if config.trainer.warm_start == LATEST_BLESSED:
@@ -88,7 +89,7 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         ).with_id(WARM_START_RESOLVER)
         warm_start = {"base_model": base.outputs["model"]}
     trainer = tfx.components.Trainer(
-        run_fn="components.trainer.run.run_fn",
+        run_fn=f"{TRAINING}.run_fn",
         examples=prebatch.outputs["records"],
         transform_graph=transform.outputs["transform_graph"],
         train_args=tfx.proto.TrainArgs(splits=["train"]),
@@ -97,7 +98,7 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
             **{name: sections[name] for name in SECTIONS["Trainer"]},
             "checkpoints": str(paths.checkpoints),
             "warm_start_map": _digest_of(config.trainer.warm_start_map),
-            "code": code_digest(*_FEATURE_CODE, "components/trainer"),
+            "code": module_digest(TRAINING),
         },
         **warm_start,
     )
@@ -115,7 +116,7 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         model=model,
         baseline_model=resolver.outputs["model"],
         evaluate=config.evaluate,
-        code=code_digest(*_FEATURE_CODE, "components/evaluator"),
+        code=module_digest("components.evaluator.executor"),
     )
     gate = Gate(
         evaluation=evaluator.outputs["evaluation"],
@@ -123,13 +124,13 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         baseline_model=resolver.outputs["model"],
         audit=audit.outputs["audit"] if audit else None,
         gate=config.gate,
-        code=code_digest("schemas", "components/gate"),
+        code=module_digest("components.gate.executor"),
     )
     infra_validator = InfraValidator(
         model=model,
         examples=examples,
         infra=config.infra,
-        code=code_digest("schemas", "components/infra_validator"),
+        code=module_digest("components.infra_validator.executor"),
     )
     pusher = tfx.components.Pusher(
         model=model,
@@ -147,7 +148,7 @@ def create_pipeline(data: str, fingerprint: str, paths: RootPaths, config: Confi
         pipeline_root=str(paths.artifacts),
         components=nodes,
         enable_cache=not anew,
-        metadata_connection_config=sqlite_metadata_connection_config(str(paths.metadata)),
+        metadata_connection_config=connection_config(paths),
         beam_pipeline_args=list(beam_args(config.beam)),
     )
 
@@ -160,13 +161,3 @@ def _digest_of(path: str | None) -> str:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError as error:
         raise ConfigError(f"trainer.warm_start_map {path}: {error.strerror}") from error
-
-
-def code_digest(*folders: str) -> str:
-    """Digest of the Python sources in some of the project's folders; sub-folders included."""
-    digest = hashlib.sha256()
-    for folder in folders:
-        for file in sorted((_PROJECT / folder).rglob("*.py")):
-            digest.update(f"{file.relative_to(_PROJECT)}\0".encode())
-            digest.update(file.read_bytes())
-    return digest.hexdigest()

@@ -2,11 +2,14 @@
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
+
+_PASSWORD = re.compile(r'password: "(\\.|[^"\\])*"')
 
 OUR_PACKAGES = ("pipeline", "components", "transforms", "schemas")
 
@@ -23,6 +26,7 @@ def log_to(path: Path, verbose: bool) -> Iterator[TextIO]:
     """
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+        _hide_passwords()
         yield sys.stderr
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,6 +66,7 @@ def _flush_or_drop() -> None:
 def _attach(screen: TextIO) -> dict[str, logging.Handler]:
     """Shows our own warnings on the screen, and puts everybody's messages from INFO on into the log."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _hide_passwords()
     handlers: dict[str, logging.Handler] = {}
     for name in OUR_PACKAGES:
         handler = logging.StreamHandler(screen)
@@ -70,3 +75,16 @@ def _attach(screen: TextIO) -> dict[str, logging.Handler]:
         logging.getLogger(name).addHandler(handler)
         handlers[name] = handler
     return handlers
+
+
+def _hide_passwords() -> None:
+    """TFX's runners log how they reach the metadata store, as the text of a proto."""
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_without_password)  # the same filter is not added twice
+
+
+def _without_password(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
+    if _PASSWORD.search(message):
+        record.msg, record.args = _PASSWORD.sub('password: "***"', message), ()
+    return True

@@ -21,6 +21,11 @@ class RootPaths:
         return self.root / "metadata.sqlite"
 
     @property
+    def store_note(self) -> Path:
+        """Which database the metadata store is, where it is not that file; see `pipeline.connection`."""
+        return self.root / "metadata.json"
+
+    @property
     def sizes(self) -> Path:
         """How many files and bytes each artifact had when its run ended."""
         return self.root / "sizes.json"
@@ -54,6 +59,11 @@ class RootPaths:
     def runs(self) -> Path:
         """A folder for each run, of its id."""
         return self.root / "runs"
+
+    @property
+    def jobs(self) -> Path:
+        """For each run that an orchestrator began without giving it an id, a file of the orchestrator's name with the id in it."""
+        return self.root / "jobs"
 
     def run(self, run_id: str) -> Path:
         """What belongs to one run: its log, resolved configuration, summary, what its nodes took, and report."""

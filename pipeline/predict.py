@@ -16,7 +16,8 @@ from components.pusher import versions
 from components.pusher.manifest import damage
 from pipeline.noise import log_to
 from pipeline.siblings import file_errors, kept_log, temporary_sibling
-from schemas.config import LOCAL_BEAM_RUNNER, FeaturesConfig, IngestConfig
+from schemas.beam import LOCAL_BEAM_RUNNER
+from schemas.config import FeaturesConfig, IngestConfig
 from schemas.errors import ConfigError, InputDataError
 from schemas.serving import EXAMPLES, FEATURES_FILE, SCORE, SERVING_DEFAULT, check_signatures
 from schemas.tables import OUTBRAIN

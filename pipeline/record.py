@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.code import folder_digest
 from pipeline.nodes import NODES
 from pipeline.paths import RootPaths
 from pipeline.siblings import write_whole
 from schemas.errors import ConfigError
-from transforms.contents import FileContent, read_contents
+from transforms.contents import FileContent, fingerprint, read_contents
 from transforms.sources import Source
 
 _LAYERS = ("schemas", "transforms", "components", "pipeline")
@@ -74,31 +75,32 @@ def keep_record(
     data: Path,
     sources: dict[str, Source],
     *,
-    fingerprint: str,
     runner: str,
     from_node: str | None,
     rerun_of: str | None,
-) -> None:
+) -> str:
     """Writes the record of a run that begins; none if it builds upon a run that has none.
+
+    Returns:
+        Digest of the raw tables, "" if there is no record.
 
     Raises:
         InputDataError: A file of the raw tables cannot be read.
         OSError: The record cannot be written.
     """
-    from pipeline.graph import code_digest  # TFX takes seconds
-
     place, earlier = str(data.absolute()), _latest(paths)
     if from_node not in NODES[1:]:
         files = read_contents(sources, earlier.files if earlier and earlier.data == place else ())
+        digest = fingerprint(files)
     elif earlier:
-        place, files, fingerprint = earlier.data, earlier.files, earlier.fingerprint
+        place, files, digest = earlier.data, earlier.files, earlier.fingerprint
     else:
-        return
+        return ""
     record = Record(
         place,
         files,
-        fingerprint,
-        {layer: code_digest(layer) for layer in _LAYERS},
+        digest,
+        {layer: folder_digest(layer) for layer in _LAYERS},
         {name: importlib.metadata.version(name) for name in _PACKAGES},
         _machine(),
         runner,
@@ -106,6 +108,7 @@ def keep_record(
         rerun_of,
     )
     write_whole(paths.record(run_id), json.dumps(asdict(record), indent=1) + "\n")
+    return digest
 
 
 def read_record(paths: RootPaths, run_id: str) -> Record:

@@ -74,12 +74,13 @@ def _pin_warm_start(paths: RootPaths, run_id: str, config: Config, verbose: bool
     with tempfile.TemporaryDirectory(prefix="clickrank-rerun-") as temporary, log_to(Path(temporary) / "log.txt", verbose):
         from tfx.utils import path_utils
 
-        from pipeline.store import input_of, open_store, outputs_of
+        from pipeline.connection import open_store, where
+        from pipeline.store import input_of, outputs_of
 
         store = open_store(paths)
         context = store.get_context_by_type_and_name("pipeline_run", run_id)
         if context is None:
-            raise ConfigError(f"run {run_id} is not in {paths.metadata}, so what its training started from is not known")
+            raise ConfigError(f"run {run_id} is not in {where(paths)}, so what its training started from is not known")
         base = input_of(store, outputs_of(store, context)["Trainer"]["model"], "base_model")
     trainer = config.trainer.model_dump()
     if base is None:

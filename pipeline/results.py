@@ -9,8 +9,9 @@ from components.evaluator.results import OVERALL, read_evaluation
 from components.gate.executor import VERDICT_FILE
 from components.infra_validator.report import read_infra
 from components.pusher.executor import PUSH_FILE
+from pipeline.connection import open_store, where
 from pipeline.paths import RootPaths
-from pipeline.store import open_store, outputs_of
+from pipeline.store import outputs_of
 from schemas.config import SplitConfig
 from schemas.errors import ClickrankError
 from transforms.ingest_report import COUNTS_FILE, read_counts
@@ -34,7 +35,7 @@ def summarise(paths: RootPaths, run_id: str, data: Path, split: SplitConfig) -> 
     store = open_store(paths)
     context = store.get_context_by_type_and_name("pipeline_run", run_id)
     if context is None:
-        raise ClickrankError(f"no run {run_id} in {paths.metadata}")
+        raise ClickrankError(f"no run {run_id} in {where(paths)}")
     outputs = outputs_of(store, context)
     try:
         verdict = json.loads((Path(outputs["Gate"]["blessing"].uri) / VERDICT_FILE).read_text())

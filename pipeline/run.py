@@ -3,7 +3,6 @@
 import json
 import logging
 import resource
-import secrets
 import shutil
 import time
 from contextlib import suppress
@@ -12,6 +11,7 @@ from typing import Any
 
 from pipeline.config import load_config, to_yaml
 from pipeline.console import RunConsole
+from pipeline.jobs import new_run_id
 from pipeline.locks import file_errors, locked
 from pipeline.nodes import NODES, SECTIONS, nodes_for
 from pipeline.noise import log_to
@@ -19,7 +19,7 @@ from pipeline.paths import RootPaths
 from pipeline.siblings import write_whole
 from pipeline.usage import UsageRecorder
 from schemas.config import Config
-from schemas.errors import ClickrankError, ConfigError, recover
+from schemas.errors import ClickrankError, ConfigError, TransientError, recover
 from schemas.tables import OUTBRAIN
 
 
@@ -45,7 +45,7 @@ def run(
     from pipeline.repetition import compare
     from pipeline.tracking.send import check_installed
     from pipeline.tracking.track import track_run
-    from transforms.sources import find_sources, fingerprint
+    from transforms.sources import find_sources
 
     start = time.monotonic()
     if from_node and from_node not in nodes_for(config):
@@ -53,8 +53,7 @@ def run(
     check_installed(config.tracking)
     paths = RootPaths(root.absolute())
     sources = find_sources(str(data), OUTBRAIN)
-    digest = fingerprint(sources)
-    run_id = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
+    run_id = new_run_id()
     folder = paths.run(run_id)
     with file_errors(f"--root {root}"), locked(paths):
         if from_node:
@@ -69,7 +68,7 @@ def run(
             console = RunConsole(screen, len(names) - (names.index(from_node) if from_node else 0))
             console.say(f"Run {run_id} on {data}, log in {log}")
             try:
-                keep_record(paths, run_id, data, sources, fingerprint=digest, runner=runner, from_node=from_node, rerun_of=rerun_of)
+                digest = keep_record(paths, run_id, data, sources, runner=runner, from_node=from_node, rerun_of=rerun_of)
                 summary = _run_nodes(data, digest, paths, config, run_id, console, runner, from_node, anew=rerun_of is not None)
                 summary |= {
                     "run_id": run_id,
@@ -107,12 +106,13 @@ def _run_nodes(
     # TensorFlow and TFX take seconds to import: after the checks that need neither, and behind the log.
     from components.trainer.check import check_model, needs_check
     from components.training_job.settings import in_force
-    from pipeline import graph, results, runners, store
+    from pipeline import connection, graph, results, runners, store
     from schemas import progress
 
     if needs_check(config):
         check_model(config)
-    metadata = store.open_store(paths)
+    connection.settle(paths, config.metadata)
+    metadata = connection.open_store(paths)
     store.tidy(metadata, paths)
     if from_node:
         store.check_reusable(metadata, from_node)
@@ -124,8 +124,9 @@ def _run_nodes(
             failure = runners.run_pipeline(pipeline, run_id, runner, watcher, from_node)  # type: ignore[arg-type]
     finally:
         progress.set_sink(None)
-    with suppress(OSError):  # a full disk ends the run elsewhere; what has no size is not checked
-        store.remember_sizes(metadata, paths)
+    # A full disk ends the run elsewhere; what has no size is not checked. The store's server may have been started again since.
+    with suppress(OSError, TransientError):
+        store.remember_sizes(connection.open_store(paths), paths)
     if failure:
         raise NodeError(failure.node_id) from failure.error
     return results.summarise(paths, run_id, data, config.split)

@@ -15,10 +15,10 @@ from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
-from tfx.proto.orchestration import pipeline_pb2
+from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 
 from pipeline.nodes import NEVER_CACHED
-from schemas.config import LOCAL_BEAM_RUNNER
+from schemas.beam import LOCAL_BEAM_RUNNER
 
 RunnerName = Literal["beam", "local"]
 _RUNNERS: dict[str, Any] = {"beam": BeamDagRunner, "local": LocalDagRunner}
@@ -129,6 +129,14 @@ def _watched(watcher: NodeWatcher, failure: Failure) -> Iterator[None]:
     """Puts a launcher that reports in the place of TFX's: both runners launch every node through it, and offer no other hook."""
 
     class WatchedLauncher(launcher.Launcher):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            # The cache's key has it. Beam's flags have reached the executor by now; they say where work is done, not which.
+            if isinstance(self._executor_spec, executable_spec_pb2.BeamExecutableSpec):
+                self._executor_spec = executable_spec_pb2.BeamExecutableSpec(
+                    python_executor_spec=self._executor_spec.python_executor_spec
+                )
+
         def _prepare_execution(self) -> Any:
             prepared = super()._prepare_execution()
             self.cached = not prepared.is_execution_needed

@@ -65,8 +65,9 @@ def summarise(values: Sequence[float]) -> dict[str, float | None]:
 
 def _latest_records(paths: RootPaths) -> Path:
     from pipeline import store
+    from pipeline.connection import open_store
 
-    metadata = store.open_store(paths)
+    metadata = open_store(paths)
     for run in sorted(metadata.get_contexts_by_type("pipeline_run"), key=lambda context: context.id, reverse=True):
         outputs = store.outputs_of(metadata, run)
         if "Prebatch" in outputs and Path(outputs["Prebatch"]["records"].uri).exists():

@@ -5,7 +5,6 @@ Whoever starts them keeps their order. What one needs to know of the others is i
 
 import json
 import logging
-import re
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -21,28 +20,12 @@ from pipeline.run import NodeError, explain, write_report, write_summary
 from pipeline.siblings import write_whole
 from pipeline.usage import NodeUsage, UsageRecorder, read_usage
 from schemas.config import Config
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, TransientError
 from schemas.tables import OUTBRAIN
 
 FIRST, LAST = NODES[0], NODES[-1]
-MAY_CHANGE = ("training_job",)
+MAY_CHANGE = ("beam", "training_job")
 """Sections that the tries of a run may have differently: who trained out of memory goes on with more."""
-
-_RUN_ID = re.compile(r"\d{8}-\d{6}-[a-z0-9]{1,40}")
-
-
-def check_run_id(run_id: str) -> str:
-    """Returns a run's id that is well-formed: folders of runs sort by time, and the last one counts as the latest.
-
-    Raises:
-        ConfigError: It is not.
-    """
-    if not _RUN_ID.fullmatch(run_id):
-        raise ConfigError(
-            "--run-id is YYYYMMDD-HHMMSS-NAME, the time at which the run began and a name of small letters and digits. "
-            f"Received: {run_id!r}"
-        )
-    return run_id
 
 
 def run_step(node: str, data: Path, root: Path, run_id: str, config: Config, *, verbose: bool) -> dict[str, Any]:
@@ -52,7 +35,7 @@ def run_step(node: str, data: Path, root: Path, run_id: str, config: Config, *, 
         node: Its id. `FIRST` alone reads the raw tables; `LAST` also writes the run's summary and report.
         data: Folder of the raw tables.
         root: Where the run is.
-        run_id: Name of the run, the same for all its nodes.
+        run_id: Name of the run, the same for all its nodes; well-formed.
         config: The configuration, the same for all its nodes.
         verbose: Whether the log goes to the screen instead of the run's folder.
 
@@ -68,7 +51,7 @@ def run_step(node: str, data: Path, root: Path, run_id: str, config: Config, *, 
     if node not in names:
         raise ConfigError(f"no such node under this configuration. Received: {node!r}; the nodes are {', '.join(names)}")
     paths = RootPaths(root.absolute())
-    steps = paths.steps(check_run_id(run_id))
+    steps = paths.steps(run_id)
     with file_errors(f"--root {root}"), locked_for_step(paths, run_id):
         steps.mkdir(parents=True, exist_ok=True)
         _keep_config(paths, run_id, config)
@@ -105,11 +88,12 @@ def _keep_config(paths: RootPaths, run_id: str, config: Config) -> None:
 def _run(node: str, data: Path, paths: RootPaths, run_id: str, config: Config, console: RunConsole) -> tuple[str, float]:
     """Returns what came of the node, and in how many seconds."""
     from components.training_job.settings import in_force
-    from pipeline import graph, runners, store
+    from pipeline import connection, graph, runners, store
     from schemas import progress
 
     with looking_after(paths):
-        metadata = store.open_store(paths)
+        connection.settle(paths, config.metadata)
+        metadata = connection.open_store(paths)
         before = store.finished_nodes(metadata, run_id)
         if node not in before:
             store.tidy_node(metadata, paths, run_id, node)
@@ -130,12 +114,12 @@ def _run(node: str, data: Path, paths: RootPaths, run_id: str, config: Config, c
             failure = runners.run_node(compiled, node, UsageRecorder(usage, console))
     finally:
         progress.set_sink(None)
-    with suppress(OSError), looking_after(paths):  # as in `pipeline.run`
+    with suppress(OSError, TransientError), looking_after(paths):  # as in `pipeline.run`
         _gather_usage(paths, run_id)
-        store.remember_sizes(metadata, paths)
+        store.remember_sizes(connection.open_store(paths), paths)
     if failure:
         raise NodeError(failure.node_id) from failure.error
-    if node not in store.finished_nodes(metadata, run_id):
+    if node not in store.finished_nodes(connection.open_store(paths), run_id):
         raise NodeError(node) from LookupError("its inputs could not be found in the metadata store")
     return "cached" if node in console.cached else "finished", console.seconds[node]
 
@@ -145,12 +129,11 @@ def _begin(data: Path, paths: RootPaths, run_id: str, config: Config) -> str:
     from components.trainer.check import check_model, needs_check
     from pipeline.record import keep_record
     from pipeline.tracking.send import check_installed
-    from transforms.sources import find_sources, fingerprint
+    from transforms.sources import find_sources
 
     check_installed(config.tracking)
     sources = find_sources(str(data), OUTBRAIN)
-    digest = fingerprint(sources)
-    keep_record(paths, run_id, data, sources, fingerprint=digest, runner="local", from_node=None, rerun_of=None)
+    digest = keep_record(paths, run_id, data, sources, runner="local", from_node=None, rerun_of=None)
     if needs_check(config):
         check_model(config)
     return digest

@@ -1,4 +1,4 @@
-"""The metadata store of a root: opened with a clear error, tidied after runs that were killed, and asked what a run put out.
+"""The metadata store of a root: tidied after runs that were killed, and asked what a run put out.
 
 A run that is killed cleans nothing up: the next run at the root does, under the root's lock, for whoever wrote there is gone.
 """
@@ -15,7 +15,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.nodes import LEAK_AUDIT, NODES, WARM_START_RESOLVER
 from pipeline.paths import RootPaths
-from schemas.errors import ConfigError, recover
+from schemas.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 
@@ -28,29 +28,6 @@ _MAY_BE_EMPTY = ("ModelBlessing",)
 """Artifact types whose folder need not hold a file: the Evaluator leaves its own blessing empty, the Gate is the judge."""
 
 Outputs = dict[str, dict[str, metadata_store_pb2.Artifact]]
-
-
-def open_store(paths: RootPaths, *, read_only: bool = False) -> mlmd.MetadataStore:
-    """Opens the store; makes an empty one where there is none, unless it is only to be read.
-
-    Raises:
-        ConfigError: The file is no metadata store.
-        TransientError: The disk is full.
-    """
-    config = metadata_store_pb2.ConnectionConfig()
-    config.sqlite.filename_uri = str(paths.metadata)
-    modes = metadata_store_pb2.SqliteMetadataSourceConfig
-    config.sqlite.connection_mode = modes.READONLY if read_only else modes.READWRITE_OPENCREATE
-    try:
-        return mlmd.MetadataStore(config)
-    except Exception as error:
-        known = recover(error, str(paths.metadata))
-        if known is not None:
-            raise known from error
-        first = " ".join(str(error).split())[:80]
-        raise ConfigError(
-            f"{paths.metadata}: damaged, or no metadata store ({first}); restore it, or give another --root to start afresh"
-        ) from error
 
 
 def tidy(store: mlmd.MetadataStore, paths: RootPaths) -> None:

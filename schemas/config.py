@@ -4,19 +4,17 @@ A component receives only the sub-trees that it reads (`pipeline/graph.py`), so 
 Loading files and `--set` is the business of `pipeline/config.py`.
 """
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from schemas import features
+from schemas.beam import BeamConfig
 from schemas.kubeflow import KubeflowConfig
 from schemas.losses import find_loss
-from schemas.section import Section
+from schemas.metadata import MetadataConfig
+from schemas.section import Section, refuse_foreign
 from schemas.training_job import TrainingJobConfig
-
-LOCAL_BEAM_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
-"""Beam's runner within one process. Named in full, as Beam's default first tries to download another one."""
 
 LATEST_BLESSED = "latest_blessed"
 """The value of `trainer.warm_start` that means the latest blessed model."""
@@ -25,14 +23,6 @@ DEFAULT_BATCH_SIZE = 1024
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-def _refuse_foreign(section: BaseModel, kind: str, keys: Mapping[str, tuple[str, ...]]) -> None:
-    """Raises ValueError if a key is set that is another kind's and not this one's."""
-    for key in dict.fromkeys(key for others in keys.values() for key in others):
-        value = getattr(section, key)
-        if key not in keys[kind] and value is not None and value is not False:
-            raise ValueError(f"{kind} has no {key}; it is for {', '.join(k for k, own in keys.items() if key in own)}")
 
 
 class IngestConfig(Section):
@@ -246,7 +236,7 @@ class ScheduleConfig(Section):
 
     @model_validator(mode="after")
     def _keys_of_the_kind(self) -> "ScheduleConfig":
-        _refuse_foreign(self, self.kind, _SCHEDULE_KEYS)
+        refuse_foreign(self, self.kind, _SCHEDULE_KEYS)
         for pair in (("warmup_steps", "warmup_epochs"), ("decay_steps", "decay_epochs"), ("boundaries", "boundary_epochs")):
             given = [key for key in pair if getattr(self, key) is not None]
             if len(given) == 2:
@@ -301,7 +291,7 @@ class OptimizerConfig(Section):
 
     @model_validator(mode="after")
     def _keys_of_the_optimizer(self) -> "OptimizerConfig":
-        _refuse_foreign(self, self.name, _OPTIMIZER_KEYS)
+        refuse_foreign(self, self.name, _OPTIMIZER_KEYS)
         schedule = self.schedule
         if (schedule.min_learning_rate or 0.0) > self.learning_rate:
             raise ValueError(f"schedule.min_learning_rate {schedule.min_learning_rate} is above learning_rate {self.learning_rate}")
@@ -597,13 +587,6 @@ class AuditConfig(Section):
     )
 
 
-class BeamConfig(Section):
-    """How Apache Beam runs the data-parallel parts."""
-
-    runner: str = Field(LOCAL_BEAM_RUNNER, description="Beam's --runner.")
-    args: tuple[str, ...] = Field((), description="Further Beam flags, as Beam spells them.")
-
-
 class Config(Section):
     """The whole tree."""
 
@@ -622,6 +605,7 @@ class Config(Section):
     tracking: TrackingConfig = TrackingConfig()
     audit: AuditConfig = AuditConfig()
     beam: BeamConfig = BeamConfig()
+    metadata: MetadataConfig = MetadataConfig()
     kubeflow: KubeflowConfig = KubeflowConfig()
     training_job: TrainingJobConfig = TrainingJobConfig()
 

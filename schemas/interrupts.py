@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 _requested = threading.Event()
 _listening = threading.Event()
+_last_words = ["what was finished is kept, the same command goes on from there"]
 
 
 def request_stop() -> bool:
@@ -20,6 +21,16 @@ def request_stop() -> bool:
 def stop_requested() -> bool:
     """Whether to save and stop now."""
     return _requested.is_set()
+
+
+def say_when_stopped(text: str) -> None:
+    """Sets what the user is told if this process is stopped from now on."""
+    _last_words[0] = text
+
+
+def last_words() -> str:
+    """What the user is told when this process is stopped."""
+    return _last_words[0]
 
 
 @contextmanager

@@ -1,13 +1,13 @@
-"""The section `kubeflow` of the configuration: what the pods of a pipeline on Kubeflow get. Read by `clickrank compile` alone."""
+"""The section `kubeflow` of the configuration: what the pods of a pipeline on Kubeflow get, and where it is submitted to.
 
-import re
+Read by `clickrank compile` and `clickrank submit` alone.
+"""
+
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from schemas.section import Section
-
-_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
+from schemas.section import IMAGE_DIGEST, Section
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
 _Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -70,11 +70,39 @@ class PodConfig(ContainerConfig):
     timeout_s: Annotated[int, Field(gt=0)] | None = Field(None, description="Seconds that one try of the node may take.")
     retries: Annotated[int, Field(ge=0)] | None = Field(None, description="How often it is tried again when it fails.")
     backoff_s: Annotated[int, Field(gt=0)] | None = Field(None, description="Seconds before the first retry; doubled each time.")
+    run_as_user: Annotated[int, Field(gt=0)] | None = Field(
+        None, description="The container's user, not root. Null leaves it to the image; Kubeflow Pipelines before 2.16 needs that."
+    )
+    run_as_group: Annotated[int, Field(gt=0)] | None = Field(None, description="The container's group, likewise.")
 
     def over(self, other: "PodConfig") -> "PodConfig":
         """Returns these keys, and those of `other` where they are null."""
         own = {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}
         return other.model_copy(update=own)
+
+
+class ApiConfig(Section):
+    """The Kubeflow Pipelines that `clickrank submit` talks to. A token is never here: docs/kubeflow.md."""
+
+    endpoint: Annotated[str, Field(pattern=r"^https?://[^\s?#@]+$")] | None = Field(
+        None, description="Address of its API, e.g. http://localhost:8888 or https://HOST/pipeline."
+    )
+    ui: Annotated[str, Field(pattern=r"^https?://[^\s?#@]+$")] | None = Field(
+        None, description="Address of its pages, for the links that are shown; that of the API unless given."
+    )
+    namespace: Name | None = Field(None, description="Namespace of the runs, where Kubeflow serves several.")
+    experiment: Annotated[str, Field(min_length=1)] = Field(
+        "clickrank", description="Experiment of the runs; made if it is not there."
+    )
+    service_account: Name | None = Field("clickrank-pipeline", description="Service account of the steps' pods.")
+    ca_file: str | None = Field(None, description="File of the certificates to trust (PEM), where they are not the usual ones.")
+    timeout_s: Annotated[int, Field(gt=0)] = Field(30, description="Seconds that one call may take.")
+    retries: Annotated[int, Field(ge=0)] = Field(5, description="How often a call is tried again that failed for the moment.")
+    backoff_s: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="Seconds before the first retry; doubled each time, up to 30."
+    )
+    poll_s: Annotated[float, Field(gt=0)] = Field(10.0, description="Seconds between two looks at a run that is waited for.")
+    wait_s: Annotated[int, Field(gt=0)] | None = Field(None, description="Seconds to wait for a run at most.")
 
 
 class KubeflowConfig(Section):
@@ -85,7 +113,11 @@ class KubeflowConfig(Section):
     )
     image_pull_secrets: tuple[Name, ...] = Field((), description="Secrets by which the cluster pulls the image.")
     volumes: tuple[VolumeConfig, ...] = Field((), description="Volumes of all pods; the root and the raw tables lie on them.")
-    pod: PodConfig = Field(PodConfig(gpu_type="nvidia.com/gpu", retries=2, backoff_s=60), description="What every node's pod gets.")
+    api: ApiConfig = Field(ApiConfig(), description="Where `clickrank submit` submits to, and how.")
+    pod: PodConfig = Field(
+        PodConfig(gpu_type="nvidia.com/gpu", retries=2, backoff_s=60, run_as_user=1000, run_as_group=1000),
+        description="What every node's pod gets. The user is that of the project's image.",
+    )
     nodes: dict[str, PodConfig] = Field({}, description="What the pod of one node of the pipeline gets instead, by the node's id.")
 
     def pod_of(self, node: str) -> PodConfig:
@@ -114,7 +146,7 @@ def check_mounts(volumes: tuple[VolumeConfig, ...]) -> None:
 
 def check_digest(image: str, section: str) -> None:
     """Raises ValueError if an image is not named by its digest; `section` has the key that lets it pass."""
-    if not _DIGEST.fullmatch(image):
+    if not IMAGE_DIGEST.fullmatch(image):
         raise ValueError(
             f"image {image!r} is not named by its digest, NAME@sha256:...; {section}.allow_image_tag=true lets it pass"
         )

@@ -99,7 +99,7 @@ def wrong_code(code: str) -> list[str]:
         present = any(ROOT.glob(code.rstrip("/"))) if "/" in code else any(ROOT.glob(f"[!.]*/**/{code}")) or (ROOT / code).exists()
         return [] if present or code == "config.resolved.yaml" else ["no such file or folder"]
     key = re.fullmatch(r"([a-z_]+)\.([a-z0-9_.]+)(=.*)?", code)
-    if key and key[1] in SECTIONS and key[2] not in ("json", "csv", "html") and not has_key(f"{key[1]}.{key[2]}"):
+    if key and key[1] in SECTIONS and key[2] not in ("json", "csv", "html", "sqlite") and not has_key(f"{key[1]}.{key[2]}"):
         return ["no such configuration key"]
     return []
 

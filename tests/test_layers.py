@@ -33,6 +33,13 @@ def test_imports_go_downwards_only(layer):
     assert {str(file): imports(file) & above for file in modules(layer) if imports(file) & above} == {}
 
 
+def test_imports_name_the_whole_module():
+    """`pipeline.code` finds out by them what a node runs."""
+    files = [file for layer in LAYERS for file in modules(layer)]
+    nodes = [(file, node) for file in files for node in ast.walk(ast.parse(file.read_text()))]
+    assert [str(file) for file, node in nodes if isinstance(node, ast.ImportFrom) and node.level] == []
+
+
 def test_transforms_never_import_tfx():
     assert [str(file) for file in modules("transforms") if "tfx" in imports(file)] == []
 

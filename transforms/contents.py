@@ -53,6 +53,12 @@ def read_contents(sources: Mapping[str, Source], known: Iterable[FileContent] = 
     return tuple(found)
 
 
+def fingerprint(contents: Iterable[FileContent]) -> str:
+    """Returns a digest of the names and bytes of all files; time stamps do not count."""
+    lines = sorted(f"{content.name}\0{content.sha256}\n" for content in contents)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def find_changes(now: Mapping[str, Source], then: Iterable[FileContent]) -> Iterator[str]:
     """Yields a sentence for each file that is not what it was, those first that need no reading. Time stamps do not count.
 

@@ -4,11 +4,9 @@ A table is one file, or a folder of files.
 """
 
 import glob
-import hashlib
 import warnings
 from dataclasses import dataclass
 
-from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from schemas.errors import InputDataError
@@ -16,7 +14,6 @@ from schemas.features import FEATURES
 from schemas.tables import SUFFIXES, Dataset, Table
 from transforms.text import open_text
 
-_FINGERPRINT_BYTES = 1 << 16
 _COMPRESSION = 5
 """How much larger CSV text is than its compressed file, roughly."""
 
@@ -114,23 +111,6 @@ def missing_features(sources: dict[str, Source]) -> dict[str, tuple[str, ...]]:
             if role not in sources:
                 absent.setdefault(role, []).append(feature.name)
     return {role: tuple(names) for role, names in absent.items()}
-
-
-def fingerprint(sources: dict[str, Source]) -> str:
-    """Returns a digest that changes when the name, size, first or last 64 KiB of any file change (not its time stamp).
-
-    Reading all of a 100 GB table to see whether it changed would cost as much as using it; a log that is rewritten in its middle
-    to the same length is not noticed.
-    """
-    digest = hashlib.sha256()
-    for role, file in [(role, file) for role, source in sorted(sources.items()) for file in source.files]:
-        digest.update(f"{role}\0{file.name}\0{file.size_bytes}\0".encode())
-        with FileSystems.open(file.path, compression_type=CompressionTypes.UNCOMPRESSED) as opened:
-            digest.update(opened.read(_FINGERPRINT_BYTES))
-            if file.size_bytes > _FINGERPRINT_BYTES:
-                opened.seek(max(_FINGERPRINT_BYTES, file.size_bytes - _FINGERPRINT_BYTES))
-                digest.update(opened.read(_FINGERPRINT_BYTES))
-    return digest.hexdigest()
 
 
 def _list_parts(data: str, table: Table) -> dict[str, int] | None:

@@ -34,7 +34,7 @@ class ClickExampleGen(base_beam_component.BaseBeamComponent):
 
     Args:
         data: Folder of the raw tables.
-        fingerprint: Digest of the tables (`transforms.sources.fingerprint`); another one means the step is run again.
+        fingerprint: Digest of the tables (`transforms.contents.fingerprint`); another one means the step is run again.
         code: Digest of the code that makes features; another one means the step is run again.
         config: The `ingest`, `split` and `features` sections of the configuration.
         rejects_dir: Where the bad rows go if there are so many that the run stops; otherwise they are in `ingest_report`.

@@ -13,8 +13,6 @@ MANIFEST = Path("assets.extra", "push.json")
 _NOT_CONTENT = frozenset({MANIFEST.as_posix(), "fingerprint.pb"})
 """Not part of a model's identity: the manifest is ours; the fingerprint holds hashes of the rest and a UUID drawn on saving."""
 
-_READ_BYTES = 8 << 20
-
 
 @dataclass(frozen=True, slots=True)
 class File:
@@ -117,9 +115,5 @@ def files_of(folder: Path) -> list[tuple[str, Path]]:
 
 
 def _checksum(path: Path) -> File:
-    digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
-        while chunk := file.read(_READ_BYTES):
-            digest.update(chunk)
-            size += len(chunk)
-    return File(size, digest.hexdigest())
+        return File(os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest())

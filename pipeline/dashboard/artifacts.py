@@ -11,10 +11,10 @@ import tensorflow_model_analysis as tfma
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from components.evaluator.eval_config import CANDIDATE
+from pipeline.connection import open_store
 from pipeline.paths import RootPaths
 from pipeline.report.artifacts import NotThereError, RunArtifacts
 from pipeline.report.statistics import distances, read_split
-from pipeline.store import open_store
 
 
 class DashboardRun:

@@ -23,12 +23,16 @@ from schemas.training_job import TrainingJobConfig
 
 _NOT_FOR_STEPS = "kubeflow"
 
+LABELS = {"app.kubernetes.io/part-of": "clickrank", "app.kubernetes.io/component": "pipeline"}
+"""Of every step's pod; the network policies of k8s/ go by them."""
+
 
 def compile_pipeline(out: Path, config: Config) -> dict[str, tuple[str, ...]]:
     """Writes the pipeline as a file for Kubeflow Pipelines 2. The same configuration gives the same bytes.
 
-    Its parameters are `data`, `root`, `run_id`, as of `clickrank node`, and `overrides`, a list of what `--set` takes. The
-    configuration that it is compiled with is within it; overrides come on top.
+    Its parameters are `data`, `root`, `run_id`, as of `clickrank node`, and `overrides`, a list of what `--set` takes. Without a
+    `run_id`, the steps make one of Kubeflow's own id of the run. The configuration that it is compiled with is within it;
+    overrides come on top.
 
     Args:
         out: The file, `.yaml`.
@@ -102,13 +106,17 @@ def _make_pipeline(upstream: dict[str, tuple[str, ...]], config: Config) -> Any:
     settings = to_settings(config)
 
     @dsl.pipeline(name=graph.PIPELINE_NAME, description="Raw click logs to a gated ranking model.")
-    def clickrank(data: str, root: str, run_id: str, overrides: list = []) -> None:  # noqa: B006
+    def clickrank(data: str, root: str, run_id: str = "", overrides: list = []) -> None:  # noqa: B006
         tasks: dict[str, dsl.PipelineTask] = {}
         for node, before in upstream.items():
             pod = config.kubeflow.pod_of(node)
             component = dsl.component(run_node, base_image=pod.image, install_kfp_package=False)
             component.component_spec.name = step_name(node)
-            task = component(node=node, data=data, root=root, run_id=run_id, settings=settings, overrides=overrides)
+            # Kubeflow replaces an input that is this text and nothing else (kubeflow/pipelines, backend/src/v2/driver/resolve.go).
+            # Its other words cannot be relied upon: the times of creation and schedule arrived as they are written in 2.15 (issue
+            # 12616 there), and so did the macros of recurring runs, such as [[ScheduledTime]] (issue 12494).
+            job = dsl.PIPELINE_JOB_ID_PLACEHOLDER
+            task = component(node=node, data=data, root=root, run_id=run_id, job=job, settings=settings, overrides=overrides)
             task.set_display_name(node).set_caching_options(False).after(*(tasks[name] for name in before))
             _equip(task, pod, config.kubeflow)
             tasks[node] = task
@@ -142,5 +150,10 @@ def _equip(task: dsl.PipelineTask, pod: PodConfig, kubeflow: KubeflowConfig) -> 
         kubernetes.mount_pvc(task, volume.claim, volume.mount_path, volume.sub_path)
     if pod.scratch is not None:
         kubernetes.empty_dir_mount(task, "scratch", "/tmp", size_limit=pod.scratch)
+    for key, label in LABELS.items():
+        kubernetes.add_pod_label(task, key, label)
+    if pod.run_as_user is not None or pod.run_as_group is not None:
+        # The rest of the restricted profile is set by Kubeflow (backend/src/v2/compiler/argocompiler/security_context.go).
+        kubernetes.set_security_context(task, pod.run_as_user, pod.run_as_group, run_as_non_root=True)
     if kubeflow.image_pull_secrets:
         kubernetes.set_image_pull_secrets(task, list(kubeflow.image_pull_secrets))

@@ -15,10 +15,10 @@ from components.evaluator.displays import FOLDER as DISPLAYS_FOLDER
 from components.evaluator.displays import read_displays
 from components.evaluator.results import Evaluation, read_evaluation
 from components.gate.executor import VERDICT_FILE
+from pipeline.connection import exists, open_store
 from pipeline.paths import RootPaths
 from pipeline.report.artifacts import NotThereError, RunArtifacts, relative
 from pipeline.report.content import Absent
-from pipeline.store import open_store
 from schemas.config import ReportConfig
 from schemas.errors import ClickrankError
 
@@ -37,7 +37,7 @@ class Sources:
     @cached_property
     def run(self) -> RunArtifacts:
         """The run in the metadata store."""
-        if not self.paths.metadata.exists():
+        if not exists(self.paths):
             raise NotThereError(f"The metadata store {self.paths.metadata.name} is gone from the root.")
         return RunArtifacts(open_store(self.paths, read_only=True), self.paths, self.run_id)
 

@@ -69,8 +69,8 @@ def make_payload(paths: RootPaths, run_id: str) -> Payload:
     from components.evaluator.results import OVERALL, read_evaluation
     from components.gate.executor import VERDICT_FILE
     from components.trainer.history import HISTORY, curves
+    from pipeline.connection import open_store
     from pipeline.report.artifacts import NotThereError, RunArtifacts, relative
-    from pipeline.store import open_store
 
     summary, folder = read_summary(paths, run_id), paths.run(run_id)
     config = load_config([folder / "config.resolved.yaml"])

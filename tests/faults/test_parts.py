@@ -11,7 +11,8 @@ from schemas.tables import OUTBRAIN
 from tests.faults.damage import compress, cut, rows_of, write_big_log
 from tests.tables import ADS, CLICKS, DOCUMENTS, EVENTS, write_bytes, write_log, write_part, write_table
 from tests.transforms.test_compute_features import compute
-from transforms.sources import find_sources, fingerprint
+from transforms.contents import fingerprint, read_contents
+from transforms.sources import find_sources
 
 CSV_NAMES = ".csv or .csv.gz or .csv.zip"
 
@@ -127,7 +128,7 @@ def test_the_second_part_cut_short_is_named(tmp_path):
 
 def test_the_fingerprint_covers_every_part(log):
     def now():
-        return fingerprint(find_sources(str(log), OUTBRAIN))
+        return fingerprint(read_contents(find_sources(str(log), OUTBRAIN)))
 
     seen = [now()]
     write_part(log, "clicks_train", "day=2/c.csv.zip", CLICKS[5:6])

@@ -66,8 +66,8 @@ def interrupted(log, root, where, number, *args):
 
 def check_nothing_half_made(root):
     """Every output folder that is there is one of a finished execution, and no temporary file is left."""
+    from pipeline.connection import open_store
     from pipeline.paths import RootPaths
-    from pipeline.store import open_store
 
     store = open_store(RootPaths(root))
     known = {artifact.uri for artifact in store.get_artifacts()}

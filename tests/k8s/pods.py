@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 Object = dict[str, Any]
 
 RESTRICTED_VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
+FLINK_MAIN = "flink-main-container"
 SECRET_NAME = re.compile(r"password|passwd|token|secret|credential|api_?key|access_?key", re.IGNORECASE)
 
 
@@ -27,10 +28,10 @@ class Pod(NamedTuple):
 
 
 def pods(objects: list[Object]) -> list[Pod]:
-    """Returns the pods of workloads and training jobs, and of KServe's InferenceService.
+    """Returns the pods of workloads and training jobs, of KServe's InferenceService and of Flink's FlinkDeployment.
 
-    The model of the latter is a container without an image. So is that of a TrainingRuntime: each TrainJob brings its own, and
-    there are no pods before that.
+    The model of an InferenceService is a container without an image. So is that of a TrainingRuntime: each TrainJob brings its own,
+    and there are no pods before that.
     """
     found = []
     for obj in objects:
@@ -41,6 +42,9 @@ def pods(objects: list[Object]) -> list[Pod]:
             labels = {"serving.kserve.io/inferenceservice": obj["metadata"]["name"]}
             containers = [{"name": "model", "image": image, **predictor["model"]}]
             found.append(Pod(owner, predictor["maxReplicas"], labels, {**predictor, "containers": containers}))
+            continue
+        if obj["kind"] == "FlinkDeployment":
+            found += [flink_pod(obj, role) for role in ("jobManager", "taskManager")]
             continue
         if obj["kind"] == "TFJob":
             for role, replica in spec["tfReplicaSpecs"].items():
@@ -62,6 +66,31 @@ def pods(objects: list[Object]) -> list[Pod]:
                 Pod(owner, spec.get("replicas", 1), spec["template"]["metadata"].get("labels", {}), spec["template"]["spec"])
             )
     return found
+
+
+def flink_pod(obj: Object, role: str) -> Pod:
+    """Returns the pod that Flink's operator makes for a role in standalone mode: the role's template with account, image, memory
+    and processor put in, and its main container last.
+
+    Raises:
+        ValueError: There is a template for both roles, which this does not merge.
+    """
+    spec, part = obj["spec"], obj["spec"][role]
+    if "podTemplate" in spec:
+        raise ValueError("a template for both roles is not known here")
+    template = part["podTemplate"]
+    size = {"cpu": part["resource"]["cpu"], "memory": part["resource"]["memory"].replace("m", "Mi")}  # Flink's m are mebibytes
+    main, others = {}, []
+    for container in template["spec"]["containers"]:
+        if container["name"] == FLINK_MAIN:
+            main = container
+        else:
+            others.append(container)
+    resources = {way: {**main.get("resources", {}).get(way, {}), **size} for way in ("requests", "limits")}
+    main = {**main, "name": FLINK_MAIN, "image": spec.get("image", ""), "resources": resources}
+    pod = {**template["spec"], "serviceAccountName": spec.get("serviceAccount", "default"), "containers": [*others, main]}
+    labels = template["metadata"].get("labels", {})
+    return Pod(f"FlinkDeployment {obj['metadata']['name']} {role}", part.get("replicas", 1), labels, pod)
 
 
 def of_pod(pod: Pod) -> Iterator[str]:

@@ -15,7 +15,7 @@ QUOTAS = ("pods", "requests.cpu", "limits.cpu", "requests.memory", "limits.memor
 def problems(objects: list[Object]) -> list[str]:
     """Returns every sentence about what is wrong with objects that are applied together."""
     found: list[str] = []
-    for check in (of_namespace, of_accounts, of_network, of_secret_values, of_references, of_room):
+    for check in (of_namespace, of_accounts, of_network, of_secret_values, of_references, of_schedules, of_room):
         found += check(objects)
     for pod in pods(objects):
         for problem in [*of_pod(pod), *of_containers(pod), *of_secrets(pod)]:
@@ -42,7 +42,11 @@ def of_accounts(objects: list[Object]) -> Iterator[str]:
     accounts = {obj["metadata"]["name"]: obj for obj in objects if obj["kind"] == "ServiceAccount"}
     roles = {obj["metadata"]["name"]: obj for obj in objects if obj["kind"] == "Role"}
     bindings = [obj for obj in objects if obj["kind"] == "RoleBinding"]
-    bound = {subject["name"] for binding in bindings for subject in binding["subjects"]}
+    # Rights that Kubeflow Pipelines asks about need no token for Kubernetes.
+    asking = {
+        name for name, role in roles.items() if any(rule["apiGroups"] != ["pipelines.kubeflow.org"] for rule in role["rules"])
+    }
+    bound = {subject["name"] for binding in bindings for subject in binding["subjects"] if binding["roleRef"]["name"] in asking}
     for obj in objects:
         if obj["kind"] in ("ClusterRole", "ClusterRoleBinding"):
             yield f"{obj['kind']} {obj['metadata']['name']}: rights beyond the namespace"
@@ -148,6 +152,18 @@ def of_references(objects: list[Object]) -> Iterator[str]:
         behind = [pod for pod in pods(objects) if selects({"matchLabels": obj["spec"]["selector"]}, pod.labels)]
         ports = {port["name"] for pod in behind for container in pod.containers() for port in container.get("ports", [])}
         yield from (f"{name}: no pod has port {p['targetPort']}" for p in obj["spec"]["ports"] if p["targetPort"] not in ports)
+
+
+def of_schedules(objects: list[Object]) -> Iterator[str]:
+    """What is started by a schedule does not pile up, and ends."""
+    for obj in objects:
+        if obj["kind"] != "CronJob":
+            continue
+        spec, job = obj["spec"], obj["spec"]["jobTemplate"]["spec"]
+        if spec.get("concurrencyPolicy") != "Forbid":
+            yield f"CronJob {obj['metadata']['name']}: concurrencyPolicy is not Forbid"
+        for fields, where in ((("startingDeadlineSeconds",), spec), (("activeDeadlineSeconds", "backoffLimit"), job)):
+            yield from (f"CronJob {obj['metadata']['name']}: no {field}" for field in fields if field not in where)
 
 
 def of_room(objects: list[Object]) -> Iterator[str]:

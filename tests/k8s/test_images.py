@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from apache_beam.version import __version__ as beam_version
 from packaging.requirements import Requirement
 
 from tests.k8s.render import K8S
 
 PROJECT = K8S.parent
-IMAGES = {name: K8S / "images" / name / "Dockerfile" for name in ("cpu", "gpu")}
+IMAGES = {name: K8S / "images" / name / "Dockerfile" for name in ("cpu", "gpu", "flink-client", "dataflow")}
 
 
 def instructions(text: str) -> list[tuple[str, str]]:
@@ -27,7 +28,7 @@ def wrong(text: str) -> list[str]:
     for word, rest in steps:
         if word == "FROM":
             image, *name = rest.split(" AS ")
-            if image not in stages and not re.fullmatch(r"[a-z0-9]+:[\w.-]+@\$\{PYTHON_DIGEST\}|\$\{CPU_IMAGE\}", image):
+            if image not in stages and not re.fullmatch(r"([a-z0-9]+/)?[\w.]+:[\w.-]+@\$\{[A-Z_]+_DIGEST\}|\$\{CPU_IMAGE\}", image):
                 found.append(f"base image {image} is not given by digest")
             stages |= set(name)
         if word == "ARG" and "=" in rest:
@@ -75,6 +76,10 @@ def test_a_dockerfile_keeps_to_the_rules(name):
         ("cpu", "bookworm@${PYTHON_DIGEST} AS build", "bookworm AS build", "is not given by digest"),
         ("cpu", "FROM python:3.11", "FROM registry.example.com/python:3.11", "is not given by digest"),
         ("gpu", "FROM ${CPU_IMAGE}", "FROM clickrank:latest", "is not given by digest"),
+        ("flink-client", "2.77.0@${JOB_SERVER_DIGEST}", "2.77.0", "is not given by digest"),
+        ("flink-client", "FROM apache/", "FROM registry.example.com/apache/", "is not given by digest"),
+        ("dataflow", "ARG SDK_DIGEST", "ARG SDK_DIGEST=sha256:0", "has a default"),
+        ("dataflow", "USER 1000:1000", "", "not a number other than 0"),
         ("cpu", "ARG PYTHON_DIGEST", "ARG PYTHON_DIGEST=sha256:0", "has a default"),
         ("cpu", "--require-hashes --no-build-isolation", "--no-build-isolation", "installs without hashes"),
         ("cpu", "--require-hashes --no-build-isolation", "--require-hashes", "builds with packages that have no hash"),
@@ -106,11 +111,20 @@ def test_the_context_has_every_package_of_the_project():
     assert all(in_context(package) for package in packages)
 
 
-def test_the_user_of_the_images_is_the_one_that_serving_reads_as():
+def test_the_user_of_the_images_is_the_one_that_serving_and_flink_work_as():
     users = {rest for file in IMAGES.values() for word, rest in instructions(file.read_text()) if word == "USER"}
     serving = (K8S / "components/tf-serving/serving.yaml").read_text()
     assert users == {"1000:1000"}
+    flink = (K8S / "components/flink/flink.yaml").read_text()
+    assert set(re.findall(r"runAs(?:User|Group): (\d+)", flink)) == {"1000"}
     assert re.findall(r"runAs(?:User|Group): (\d+)", serving) == ["1000", "1000"]
+
+
+def test_what_beam_brings_is_of_the_locked_version():
+    froms = [
+        rest for name in ("flink-client", "dataflow") for word, rest in instructions(IMAGES[name].read_text()) if word == "FROM"
+    ]
+    assert [rest.split("@")[0].split(":")[1] for rest in froms if rest.startswith("apache/beam")] == [beam_version] * 2
 
 
 @pytest.mark.parametrize("lock", ["requirements.txt", "k8s/images/gpu/requirements.txt"])

@@ -2,22 +2,27 @@
 
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import kubernetes_validate
 import pytest
 import yaml
+from apache_beam.options.pipeline_options import FlinkRunnerOptions
+from apache_beam.version import __version__ as beam_version
 
+from schemas.beam import POOL_PORT
+from tests.k8s.pods import pods
 from tests.k8s.policies import problems
 from tests.k8s.render import K8S, load, patch, render
 
 OVERLAYS = ("dev", "gpu", "prod")
+# Those that are in no overlay.
+COMPONENTS = ("kserve", "recurring-run", "flink", "training-runtime")
 # The oldest that docs/kubernetes.md asks for, and the newest that the package knows.
 VERSIONS = ("1.30", kubernetes_validate.latest_version())
 # Kinds that Kubernetes' own schemas do not have.
-FOREIGN = {"InferenceService", "TrainingRuntime"}
-# What a user may put into an overlay of their own.
-BY_CHOICE = ("kserve", "training-runtime")
+FOREIGN = {"InferenceService", "FlinkDeployment", "TrainingRuntime"}
 
 
 def with_component(name: str, folder: Path) -> list[dict]:
@@ -28,7 +33,11 @@ def with_component(name: str, folder: Path) -> list[dict]:
 
 
 def rendered(name: str, folder: Path) -> list[dict]:
-    return with_component(name, folder) if name in BY_CHOICE else render(K8S / "overlays" / name)
+    return with_component(name, folder) if name in COMPONENTS else render(K8S / "overlays" / name)
+
+
+def flink(folder: Path) -> dict:
+    return next(obj for obj in with_component("flink", folder) if obj["kind"] == "FlinkDeployment")
 
 
 @pytest.mark.parametrize("file", sorted(K8S.rglob("*.yaml")), ids=lambda file: str(file.relative_to(K8S)))
@@ -47,7 +56,7 @@ def test_every_file_is_part_of_a_kustomization():
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("name", [*OVERLAYS, *BY_CHOICE])
+@pytest.mark.parametrize("name", [*OVERLAYS, *COMPONENTS])
 def test_every_object_fits_its_schema(name, version, tmp_path):
     core = [obj for obj in rendered(name, tmp_path) if obj["kind"] not in FOREIGN]
     assert len(core) > 15
@@ -62,15 +71,69 @@ def test_the_schemas_refuse_a_field_that_does_not_exist():
         kubernetes_validate.validate(obj, kubernetes_validate.latest_version(), strict=True)
 
 
-@pytest.mark.parametrize("name", [*OVERLAYS, *BY_CHOICE])
+@pytest.mark.parametrize("name", [*OVERLAYS, *COMPONENTS])
 def test_every_object_keeps_to_the_policies(name, tmp_path):
     assert problems(rendered(name, tmp_path)) == []
 
 
-@pytest.mark.parametrize("name", [*OVERLAYS, *BY_CHOICE])
+@pytest.mark.parametrize("name", [*OVERLAYS, *COMPONENTS])
 def test_no_object_is_there_twice(name, tmp_path):
     names = [(obj["kind"], obj["metadata"]["name"]) for obj in rendered(name, tmp_path)]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_pods_of_flink_fit_the_schema_of_a_pod(version, tmp_path):
+    made = pods([flink(tmp_path)])
+    assert [pod.replicas for pod in made] == [1, 2]
+    for pod in made:
+        kubernetes_validate.validate(
+            {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": pod.spec}, version, strict=True
+        )
+
+
+def test_the_version_of_flink_is_one_that_this_beam_has_a_job_server_for(tmp_path):
+    spec = flink(tmp_path)["spec"]
+    version = ".".join(spec["image"].removeprefix("flink:").split(".")[:2])
+    assert version in FlinkRunnerOptions.PUBLISHED_FLINK_VERSIONS
+    assert spec["flinkVersion"] == f"v{version.replace('.', '_')}"
+    dockerfile = (K8S / "images/flink-client/Dockerfile").read_text()
+    assert f"FROM apache/beam_flink{version}_job_server:{beam_version}@" in dockerfile
+
+
+def test_the_worker_pool_of_flink_has_the_projects_version_and_the_paths_of_the_steps(tmp_path):
+    (pool,) = [c for pod in pods([flink(tmp_path)]) for c in pod.containers() if c["name"] == "worker-pool"]
+    project = tomllib.loads((K8S.parent / "pyproject.toml").read_text())["project"]
+    assert pool["image"] == f"clickrank:{project['version']}"
+    mounts = {
+        pod.owner.split()[-1]: {m["mountPath"] for m in c["volumeMounts"] if m["name"] == "root"}
+        for pod in pods([flink(tmp_path)])
+        for c in pod.containers()
+    }
+    assert mounts == {"jobManager": {"/clickrank"}, "taskManager": {"/clickrank"}}
+    assert str(POOL_PORT) in pool["livenessProbe"]["exec"]["command"][-1]
+
+
+def test_the_network_policies_name_the_ports_that_flink_is_told(tmp_path):
+    objects = with_component("flink", tmp_path)
+    told = flink(tmp_path)["spec"]["flinkConfiguration"]
+    ports = {
+        (obj["metadata"]["name"], way): {port["port"] for rule in obj["spec"].get(way, []) for port in rule["ports"]}
+        for obj in objects
+        if obj["kind"] == "NetworkPolicy" and obj["metadata"]["name"].startswith("flink-")
+        for way in ("ingress", "egress")
+    }
+    rpc, blob, rest = (int(told[key]) for key in ("jobmanager.rpc.port", "blob.server.port", "rest.port"))
+    task, data = (int(told[key]) for key in ("taskmanager.rpc.port", "taskmanager.data.port"))
+    metrics = int(told["metrics.internal.query-service.port"])
+    assert ports == {
+        ("flink-jobmanager", "ingress"): {rest, rpc, blob},
+        ("flink-jobmanager", "egress"): {task, metrics},
+        ("flink-taskmanager", "ingress"): {task, metrics, data},
+        ("flink-taskmanager", "egress"): {rpc, blob, data},
+        ("flink-client", "ingress"): set(),
+        ("flink-client", "egress"): {rest},
+    }
 
 
 def test_the_overlays_change_what_they_say():

@@ -7,12 +7,14 @@ import pytest
 from tests.k8s.pods import wrong_image
 from tests.k8s.policies import problems
 from tests.k8s.quantities import quantity
-from tests.k8s.render import K8S, patch, render
+from tests.k8s.render import K8S, move, patch, render
 
+FLINK = "FlinkDeployment"
 WORKLOADS = {
     "Deployment": ("clickrank-serving", "/spec/template/spec", "/spec/template/spec/containers/0"),
     "StatefulSet": ("clickrank-mlmd", "/spec/template/spec", "/spec/template/spec/containers/0"),
     "InferenceService": ("clickrank", "/spec/predictor", "/spec/predictor/model"),
+    "CronJob": ("clickrank-submit", "/spec/jobTemplate/spec/template/spec", "/spec/jobTemplate/spec/template/spec/containers/0"),
 }
 GONE = object()
 
@@ -105,7 +107,7 @@ OTHERS = [
     ("Role", "clickrank-pipeline", "/kind", "ClusterRole", "rights beyond the namespace"),
     *[
         ("ServiceAccount", name, "/automountServiceAccountToken", value, "automountServiceAccountToken is not false")
-        for name in ("default", "clickrank-trainer", "clickrank-mlmd", "clickrank-serving")
+        for name in ("default", "clickrank-trainer", "clickrank-mlmd", "clickrank-serving", "clickrank-flink", "clickrank-submit")
         for value in (True, GONE)
     ],
     ("ServiceAccount", "clickrank-pipeline", "/automountServiceAccountToken", False, "automountServiceAccountToken is not true"),
@@ -116,9 +118,22 @@ OTHERS = [
     ("NetworkPolicy", "mlmd", "/spec/ingress/0/from", GONE, "mlmd: a rule for everybody"),
     ("NetworkPolicy", "mlmd", "/spec/ingress/0/from/0/podSelector", {}, "mlmd: a rule for everybody"),
     ("NetworkPolicy", "mlmd", "/spec/ingress/0/ports", GONE, "mlmd: a rule for every port"),
+    ("NetworkPolicy", "flink-jobmanager", "/spec/ingress/0/from", GONE, "flink-jobmanager: a rule for everybody"),
+    ("NetworkPolicy", "flink-jobmanager", "/spec/ingress/0/from/1/podSelector", GONE, "flink-jobmanager: a rule for everybody"),
+    ("NetworkPolicy", "flink-taskmanager", "/spec/ingress/1/ports", GONE, "flink-taskmanager: a rule for every port"),
+    ("NetworkPolicy", "flink-client", "/spec/egress/0/to/0/podSelector", {}, "flink-client: a rule for everybody"),
     ("NetworkPolicy", "pipeline", "/spec/egress/0/to", [], "pipeline: a rule for everybody"),
     ("NetworkPolicy", "pipeline", "/spec/egress/2/to/0/ipBlock/except", GONE, "reaches the metadata service"),
     ("NetworkPolicy", "dns", "/spec/egress/0/ports/0/port", GONE, "dns: a rule for every port"),
+    ("NetworkPolicy", "submit", "/spec/podSelector/matchLabels/app.kubernetes.io~1component", "x", "no network policy of its own"),
+    ("CronJob", "clickrank-submit", "/spec/concurrencyPolicy", "Allow", "concurrencyPolicy is not Forbid"),
+    ("CronJob", "clickrank-submit", "/spec/concurrencyPolicy", GONE, "concurrencyPolicy is not Forbid"),
+    ("CronJob", "clickrank-submit", "/spec/startingDeadlineSeconds", GONE, "no startingDeadlineSeconds"),
+    ("CronJob", "clickrank-submit", "/spec/jobTemplate/spec/activeDeadlineSeconds", GONE, "no activeDeadlineSeconds"),
+    ("CronJob", "clickrank-submit", "/spec/jobTemplate/spec/backoffLimit", GONE, "no backoffLimit"),
+    ("Role", "clickrank-submit", "/rules/0/verbs", ["*"], "a rule with *"),
+    # A right in Kubernetes itself would need the token, which is not mounted.
+    ("Role", "clickrank-submit", "/rules/0/apiGroups", [""], "clickrank-submit: automountServiceAccountToken is not true"),
     ("Deployment", "clickrank-serving", "/spec/template/metadata/labels", {"a": "b"}, "no network policy of its own"),
     (
         "Deployment",
@@ -127,7 +142,7 @@ OTHERS = [
         {"a": "b"},
         "PodDisruptionBudget clickrank-serving: selects",
     ),
-    ("Deployment", "clickrank-serving", "/spec/replicas", 100, "pods: 104 needed"),
+    ("Deployment", "clickrank-serving", "/spec/replicas", 100, "pods: 108 needed"),
     ("Service", "clickrank-serving", "/spec/type", "LoadBalancer", "reached from outside"),
     ("Service", "clickrank-serving", "/spec/ports/0/targetPort", "other", "no pod has port other"),
     ("PersistentVolumeClaim", "clickrank-root", "/spec/resources/requests/storage", "501Gi", "more storage than the limit range's"),
@@ -161,11 +176,12 @@ ADDED = [
 
 @pytest.fixture(scope="module")
 def applied():
-    """Everything that may be applied, at once: the overlay prod with KServe's variant beside its Deployment."""
-    objects = render(K8S / "overlays/prod") + render(K8S / "components/kserve")
+    """Everything that may be applied, at once: the overlay prod with all components, KServe's variant beside the Deployment."""
+    objects = render(K8S / "overlays/prod")
+    objects += [obj for name in ("kserve", "recurring-run", "flink") for obj in render(K8S / "components" / name)]
     for obj in objects:
         if obj["kind"] != "Namespace":
-            obj["metadata"]["namespace"] = "clickrank"
+            move(obj, "clickrank")
     assert problems(objects) == []
     return objects
 
@@ -182,12 +198,41 @@ def changed(objects, kind, name, path, value):
     return objects
 
 
+def of_flink():
+    """The fields of both pods; what the operator puts in is changed where it takes it from."""
+    from_operator = ("/serviceAccountName", "/resources/requests/cpu", "/resources/limits/cpu")
+    from_operator += ("/resources/requests/memory", "/resources/limits/memory")
+    for role, containers in (("jobManager", (0,)), ("taskManager", (0, 1))):
+        pod = f"/spec/{role}/podTemplate/spec"
+        yield from ((FLINK, "clickrank-flink", pod + path, value, said) for path, value, said in POD if path not in from_operator)
+        for number in containers:
+            fields = [row for row in CONTAINER if number == 1 or row[0] not in ("/resources", *from_operator)]
+            yield from ((FLINK, "clickrank-flink", f"{pod}/containers/{number}{path}", value, said) for path, value, said in fields)
+        yield (FLINK, "clickrank-flink", f"{pod}/containers/0/resources", GONE, "no ephemeral-storage in requests")
+        yield (
+            FLINK,
+            "clickrank-flink",
+            f"/spec/{role}/resource/memory",
+            "204800m",
+            "Container: more memory than the limit range's",
+        )
+        yield (FLINK, "clickrank-flink", f"/spec/{role}/resource/cpu", 33, "requests.cpu: ")
+        yield (FLINK, "clickrank-flink", f"/spec/{role}/replicas", 60, "pods: ")
+        yield (FLINK, "clickrank-flink", f"/spec/{role}/podTemplate/metadata/labels", {"a": "b"}, "no network policy of its own")
+    for value in ("gone", "default", GONE):
+        yield (FLINK, "clickrank-flink", "/spec/serviceAccount", value, "no service account of its own")
+    for value, said in IMAGES:
+        yield (FLINK, "clickrank-flink", "/spec/image", value, said)
+        yield (FLINK, "clickrank-flink", "/spec/taskManager/podTemplate/spec/containers/1/image", value, said)
+
+
 def of_workloads():
     for kind, (name, pod, container) in WORKLOADS.items():
         yield from ((kind, name, pod + path, value, said) for path, value, said in POD)
         yield from ((kind, name, container + path, value, said) for path, value, said in CONTAINER)
         if kind != "InferenceService":
             yield from ((kind, name, f"{container}/image", value, said) for value, said in IMAGES)
+    yield from of_flink()
     yield ("InferenceService", "clickrank", "/spec/predictor/model/runtimeVersion", GONE, "neither a digest nor an exact version")
     yield ("InferenceService", "clickrank", "/spec/predictor/model/storageUri", "pvc://gone/serving", "no claim gone")
     yield ("InferenceService", "clickrank", "/metadata/name", "other", "InferenceService other: no network policy of its own")
@@ -240,6 +285,11 @@ def test_a_pod_that_kubeflow_makes_as_the_document_says_passes(applied, componen
         "spec": {**spec, **token, "serviceAccountName": f"clickrank-{component}"},
     }
     assert problems([*applied, pod]) == []
+
+
+def test_a_template_for_both_roles_of_flink_is_not_passed_over(applied):
+    with pytest.raises(ValueError, match="both roles"):
+        problems(changed(applied, FLINK, "clickrank-flink", "/spec/podTemplate", {"spec": {"hostNetwork": True}}))
 
 
 def test_a_network_policy_for_one_network_may_name_it_alone(applied):

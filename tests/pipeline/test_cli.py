@@ -5,7 +5,9 @@ import subprocess
 import sys
 
 import pytest
+import typer
 
+from pipeline.cli import app
 from tests.tables import write_log
 
 
@@ -13,9 +15,14 @@ def clickrank(*args):
     return subprocess.run([sys.executable, "-m", "pipeline.cli", *map(str, args)], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize(
-    "command", [[], ["synth"], ["run"], ["predict"], ["features"], ["config", "show"], ["config", "schema"], ["doctor"]]
-)
+def commands(command, path=()):
+    """The words of every command and group of commands."""
+    yield path
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, (*path, name))
+
+
+@pytest.mark.parametrize("command", commands(typer.main.get_command(app)), ids=lambda path: " ".join(path) or "clickrank")
 def test_every_command_explains_itself(command):
     done = clickrank(*command, "--help")
     assert done.returncode == 0

@@ -64,6 +64,20 @@ def test_the_resolved_configuration_reads_back(tmp_path):
         ("model={kind: custom}", "model: kind 'custom' needs model.custom, package.module:function"),
         ("model={kind: custom, custom: 'os:system'}", "model: custom: 'os:system' is in none of allowed_packages"),
         ("split={eval_days: []}", "split: eval_days is empty and eval_fraction is 0: no display would be evaluated on"),
+        (
+            "beam={runner: portable, job_endpoint: 'a:1', parallelism: 2}",
+            "beam: portable has no parallelism; it is for flink",
+        ),
+        ("beam.job_endpoint='a:1'", "beam: local has no job_endpoint; it is for portable"),
+        ("beam={runner: portable, job_endpoint: 'a:1', workers: 2}", "beam: portable has no workers; it is for local, flink"),
+        ("beam.runner=portable", "beam: runner portable needs job_endpoint"),
+        ("beam={runner: flink, flink_master: 'a:1'}", "beam: runner flink needs job_server_jar"),
+        ("beam={runner: dataflow, project: p, region: r, temp_location: 'gs://b'}", "beam: runner dataflow needs sdk_image"),
+        ("beam={workers: 2, threads: 2}", "beam: workers and threads exclude each other"),
+        (
+            "beam={runner: flink, flink_master: 'a:1', job_server_jar: /j.jar, artifacts_dir: /a}",
+            "beam: run_job_server and artifacts_dir need each other",
+        ),
         ("trainer.seed", "--set expects path.to.key=VALUE. Received: 'trainer.seed'"),
     ],
 )
@@ -103,3 +117,9 @@ def test_the_configurations_that_ship_load():
     assert files
     for file in files:
         load_config([file])
+
+
+def test_a_password_in_an_address_is_not_shown():
+    with pytest.raises(ConfigError, match=r"kubeflow.api.endpoint: .* Received: 'https://\*\*\*@host/a'$") as caught:
+        load_config((), ["kubeflow.api.endpoint=https://user:secret@host/a"])
+    assert "secret" not in str(caught.value)

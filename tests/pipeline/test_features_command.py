@@ -159,12 +159,11 @@ def test_bad_input_is_exit_3_and_leaves_the_reasons_only(tmp_path):
 
 
 def test_the_beam_section_is_honoured(log, tmp_path):
-    flags = 'beam.args=["--direct_num_workers=2", "--direct_running_mode=multi_processing"]'
-    check_good(clickrank("features", log, tmp_path / "two", "--set", flags))
+    check_good(clickrank("features", log, tmp_path / "two", "--set", "beam.workers=2"))
     check_good(clickrank("features", log, tmp_path / "one"))
     for split in ("train", "eval"):
         assert read(tmp_path / "two", split).equals(read(tmp_path / "one", split))
-    done = clickrank("features", log, tmp_path / "none", "--set", "beam.runner=NoSuchRunner")
+    done = clickrank("features", log, tmp_path / "none", "--set", 'beam.args=["--runner=NoSuchRunner"]')
     check_failed(done, 1, "NoSuchRunner", f"see {tmp_path / 'none.log.txt'}")
     assert "NoSuchRunner" in (tmp_path / "none.log.txt").read_text()
     assert not (tmp_path / "none").exists()

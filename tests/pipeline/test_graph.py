@@ -14,9 +14,9 @@ def nodes(tmp_path, config=None):
 
 
 def test_the_evaluator_runs_again_when_code_that_it_runs_changes(tmp_path, monkeypatch):
-    monkeypatch.setattr(graph, "code_digest", lambda *folders: "+".join(folders))
+    monkeypatch.setattr(graph, "module_digest", lambda module: module)
     evaluator = nodes(tmp_path)["Evaluator"]
-    assert evaluator.exec_properties["code"] == "schemas+transforms+components/evaluator"
+    assert evaluator.exec_properties["code"] == "components.evaluator.executor"
 
 
 def test_other_slices_are_another_evaluation(tmp_path):
@@ -28,15 +28,3 @@ def test_other_slices_are_another_evaluation(tmp_path):
 def test_a_slice_by_what_is_not_there_is_refused_before_anything_runs(tmp_path):
     with pytest.raises(ConfigError, match="there is no column 'weather'"):
         nodes(tmp_path, Config(evaluate=EvaluateConfig(slices=(("weather",),))))
-
-
-def test_a_digest_is_of_every_source_in_the_folders(tmp_path, monkeypatch):
-    monkeypatch.setattr(graph, "_PROJECT", tmp_path)
-    for name in ("a/one.py", "a/deep/two.py", "b/three.py"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("x = 1\n")
-    before = graph.code_digest("a")
-    (tmp_path / "b" / "three.py").write_text("x = 2\n")
-    assert graph.code_digest("a") == before
-    (tmp_path / "a" / "deep" / "two.py").write_text("x = 2\n")
-    assert graph.code_digest("a") != before

@@ -25,7 +25,7 @@ def make_run(root: Path, log: Path, run_id: str = RUN, *, map_at_12: float | Non
     paths = RootPaths(root)
     paths.run(run_id).mkdir(parents=True)
     (paths.run(run_id) / "config.resolved.yaml").write_text(to_yaml(Config()))
-    how = {"fingerprint": "f", "runner": "beam", "from_node": None, "rerun_of": None} | kept
+    how = {"runner": "beam", "from_node": None, "rerun_of": None} | kept
     keep_record(paths, run_id, log, find_sources(str(log), OUTBRAIN), **how)
     if map_at_12 is not None:
         model = paths.artifacts / "Trainer" / "model" / run_id / "Format-Serving"

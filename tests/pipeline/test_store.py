@@ -5,8 +5,9 @@ import shutil
 import pytest
 from ml_metadata.proto import metadata_store_pb2
 
+from pipeline.connection import open_store
 from pipeline.paths import RootPaths
-from pipeline.store import open_store, remember_sizes, tidy
+from pipeline.store import remember_sizes, tidy
 
 LIVE, DELETED = metadata_store_pb2.Artifact.LIVE, metadata_store_pb2.Artifact.DELETED
 

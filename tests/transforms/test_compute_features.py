@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 import pytest
 
 from pipeline.synth import generate
-from schemas.config import LOCAL_BEAM_RUNNER, FeaturesConfig, IngestConfig, SplitConfig
+from schemas.beam import LOCAL_BEAM_RUNNER
+from schemas.config import FeaturesConfig, IngestConfig, SplitConfig
 from schemas.features import CTR_GROUPS
 from schemas.tables import OUTBRAIN
 from tests.tables import DAY, read_rows, write_log, write_table

@@ -3,7 +3,7 @@ import os
 
 from schemas.tables import OUTBRAIN
 from tests.tables import write_log, write_part, write_table
-from transforms.contents import find_changes, read_contents
+from transforms.contents import find_changes, fingerprint, read_contents
 from transforms.sources import find_sources
 
 
@@ -56,3 +56,20 @@ def test_what_was_read_before_is_read_again_only_if_its_time_stamp_says_so(tmp_p
     assert read_contents(sources(tmp_path), then) == then
     os.utime(clicks, (stamp / 1e9 + 9, stamp / 1e9 + 9))
     assert read_contents(sources(tmp_path), then)[0].sha256 != then[0].sha256
+
+
+def test_the_fingerprint_is_of_names_and_bytes_to_the_last(tmp_path):
+    def now():
+        return fingerprint(read_contents(sources(tmp_path)))
+
+    write_log(tmp_path)
+    seen = [now()]
+    os.utime(tmp_path / "events.csv", (1, 1))
+    assert now() == seen[0]
+    clicks = tmp_path / "clicks_train.csv"
+    clicks.write_bytes(clicks.read_bytes().replace(b"1,10,1", b"1,10,0"))
+    seen.append(now())
+    (tmp_path / "clicks_train").mkdir()
+    clicks.rename(tmp_path / "clicks_train/part.csv")
+    seen.append(now())
+    assert len(set(seen)) == 3

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,13 +13,15 @@ import pyarrow as pa
 import pytest
 
 from benchmarks import feature_rows
+from pipeline.beam import beam_args
 from pipeline.synth import generate
-from schemas.config import BeamConfig
+from schemas.beam import BeamConfig
+from tests.beam_servers import descendants, portable_servers
 
 PARTITION_BYTES = 30_000
 """Some partitions of displays and of users."""
 
-MULTI_PROCESSING = (f"--runner={BeamConfig().runner}", "--direct_num_workers=2", "--direct_running_mode=multi_processing")
+PROCESSES = tuple(beam_args(BeamConfig(workers=2)))
 
 
 @pytest.fixture(scope="module")
@@ -41,20 +42,8 @@ def expected(log: Path, tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
 @pytest.fixture(scope="module")
 def portable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[tuple[str, ...], int]]:
     """Starts a job service and a worker pool; gives the flags that lead there, and the pool's process id."""
-    folder = tmp_path_factory.mktemp("portable")
-    with contextlib.ExitStack() as stack:
-        ports = [_free_port(), _free_port()]
-        stack.enter_context(_server(folder, "apache_beam.runners.portability.local_job_service_main", "-p", str(ports[0])))
-        pool = stack.enter_context(_server(folder, "apache_beam.runners.worker.worker_pool_main", "--service_port", str(ports[1])))
-        for port in ports:
-            _await_port(port)
-        flags = (
-            "--runner=PortableRunner",
-            f"--job_endpoint=localhost:{ports[0]}",
-            "--environment_type=EXTERNAL",
-            f"--environment_config=localhost:{ports[1]}",
-        )
-        yield flags, pool.pid
+    with portable_servers(tmp_path_factory.mktemp("portable")) as servers:
+        yield tuple(beam_args(servers.beam)), servers.pool.pid
 
 
 def test_an_external_worker_pool_gives_the_same_rows(log, expected, portable, tmp_path):
@@ -63,7 +52,7 @@ def test_an_external_worker_pool_gives_the_same_rows(log, expected, portable, tm
 
 
 def test_two_worker_processes_give_the_same_rows(log, expected, tmp_path):
-    _finish(log, tmp_path / "rows", MULTI_PROCESSING)
+    _finish(log, tmp_path / "rows", PROCESSES)
     assert feature_rows.read(tmp_path / "rows").equals(expected)
 
 
@@ -75,7 +64,7 @@ def test_a_worker_killed_while_rows_are_written_leaves_nothing_partial_and_the_n
     feature_rows.compute(log, whole, partition_bytes=PARTITION_BYTES)
     files = len(list(whole.iterdir()))
     assert files > 50
-    flags, pool = (MULTI_PROCESSING, None) if runner == "processes" else request.getfixturevalue("portable")
+    flags, pool = (PROCESSES, None) if runner == "processes" else request.getfixturevalue("portable")
     with _started(log, out, flags) as run:
         written = _await_rows(run, tmp_path)
         os.kill(_busiest_worker(pool or run.pid), signal.SIGKILL)
@@ -92,17 +81,12 @@ def test_a_worker_killed_while_rows_are_written_leaves_nothing_partial_and_the_n
     assert _visible(tmp_path) == {"log", "rows", "rows.log", "whole"}
 
 
-def _environment() -> dict[str, str]:
-    """The pool starts its workers as `python`, so ours comes first; Beam's client asks for `pip` there."""
-    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-
-
 @contextlib.contextmanager
 def _started(log: Path, out: Path, flags: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes]]:
     """Starts a run, and ends what is left of it: workers outlive a client that lost one of them."""
     command = [sys.executable, "-m", "benchmarks.feature_rows", str(log), str(out), f"--partition-bytes={PARTITION_BYTES}", *flags]
     with out.with_suffix(".log").open("wb") as output:  # not a pipe: a worker left behind would keep it open
-        run = subprocess.Popen(command, env=_environment(), stdout=output, stderr=output, start_new_session=True)
+        run = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
         try:
             yield run
         finally:
@@ -114,19 +98,6 @@ def _started(log: Path, out: Path, flags: tuple[str, ...]) -> Iterator[subproces
 def _finish(log: Path, out: Path, flags: tuple[str, ...]) -> None:
     with _started(log, out, flags) as run:
         assert run.wait(timeout=400) == 0, out.with_suffix(".log").read_text()
-
-
-@contextlib.contextmanager
-def _server(folder: Path, module: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    with (folder / f"{module}.log").open("wb") as output:
-        command = [sys.executable, "-m", module, *arguments]
-        server = subprocess.Popen(command, env=_environment(), stdout=output, stderr=output, start_new_session=True)
-        try:
-            yield server
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(server.pid, signal.SIGKILL)  # with the workers it started: its own way out leaves some behind
-            server.wait()
 
 
 def _await_rows(run: subprocess.Popen[bytes], folder: Path) -> int:
@@ -141,8 +112,8 @@ def _await_rows(run: subprocess.Popen[bytes], folder: Path) -> int:
 
 def _busiest_worker(ancestor: int) -> int:
     """The process below `ancestor` that is one of Beam's workers and has worked the longest."""
-    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in _descendants(ancestor)}
-    workers = [pid for pid, words in commands.items() if b"python" in words[0] and b"sdk_worker" in b" ".join(words)]
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in descendants(ancestor)}
+    workers = [pid for pid, words in commands.items() if b"python" in words[0] and b"worker" in b" ".join(words)]
     return max(workers, key=_ticks)
 
 
@@ -154,26 +125,3 @@ def _ticks(pid: int) -> int:
 
 def _visible(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-
-
-def _descendants(pid: int) -> list[int]:
-    found = []
-    with contextlib.suppress(FileNotFoundError):  # it ended meanwhile
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in map(int, (task / "children").read_text().split()):
-                found += [child, *_descendants(child)]
-    return found
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        return free.getsockname()[1]
-
-
-def _await_port(port: int) -> None:
-    for _ in range(300):
-        with contextlib.suppress(OSError), socket.create_connection(("localhost", port), timeout=1):
-            return
-        time.sleep(0.2)
-    raise TimeoutError(f"nothing listens on port {port}")

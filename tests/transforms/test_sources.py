@@ -5,8 +5,8 @@ import pytest
 
 from schemas.errors import InputDataError
 from schemas.tables import OUTBRAIN
-from tests.tables import CLICKS, write_bytes, write_log, write_table
-from transforms.sources import find_sources, fingerprint, missing_features
+from tests.tables import CLICKS, write_log, write_table
+from transforms.sources import find_sources, missing_features
 from transforms.text import open_text
 
 
@@ -89,11 +89,3 @@ def test_a_file_that_is_not_gzip_is_refused(tmp_path):
     (tmp_path / "events.csv.gz").write_bytes(b"display_id,uuid,document_id,timestamp,platform,geo_location\n")
     with pytest.raises(InputDataError, match=r"events.csv.gz: damaged or cut short"):
         find_sources(str(tmp_path), OUTBRAIN)
-
-
-def test_the_fingerprint_follows_the_content(tmp_path):
-    write_log(tmp_path)
-    first = fingerprint(find_sources(str(tmp_path), OUTBRAIN))
-    assert fingerprint(find_sources(str(tmp_path), OUTBRAIN)) == first
-    write_bytes(tmp_path / "clicks_train.csv", (tmp_path / "clicks_train.csv").read_bytes().replace(b"1,10,1", b"1,10,0"))
-    assert fingerprint(find_sources(str(tmp_path), OUTBRAIN)) != first

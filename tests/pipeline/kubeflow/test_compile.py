@@ -19,6 +19,7 @@ from pipeline.paths import RootPaths
 from pipeline.runners import compile_graph, upstream_nodes
 from schemas.config import Config
 from schemas.errors import ConfigError
+from tests.k8s.render import K8S, load
 
 IMAGE = "registry.example/clickrank@sha256:" + "ab" * 32
 OTHER = "registry.example/clickrank-gpu@sha256:" + "cd" * 32
@@ -83,20 +84,23 @@ def test_a_step_runs_its_node_in_the_image_and_kubeflow_caches_nothing(plain):
     for node, (container, task, _) in steps.items():
         assert container["image"] == IMAGE
         assert "pip install" not in json.dumps(container)
-        assert '"-m", "pipeline.cli", "node", node, data, "--root", root, "--run-id", run_id' in container["command"][-1]
+        assert '"-m", "pipeline.cli", "node", node, data, "--root", root' in container["command"][-1]
         assert not task.caching_options.enable_cache
         inputs = task.inputs.parameters
         assert inputs["node"].runtime_value.constant.string_value == node
+        # Kubeflow replaces this text by its id of the run, if there is nothing else.
+        assert inputs["job"].runtime_value.constant.string_value == "{{$.pipeline_job_uuid}}"
         assert {name: inputs[name].component_input_parameter for name in inputs} == {
             "node": "",
             "settings": "",
+            "job": "",
             **{name: name for name in ("data", "root", "run_id", "overrides")},
         }
     parameters = spec.root.input_definitions.parameters
     assert {name: parameter.is_optional for name, parameter in parameters.items()} == {
         "data": False,
         "root": False,
-        "run_id": False,
+        "run_id": True,
         "overrides": True,
     }
 
@@ -112,6 +116,7 @@ def test_steps_get_the_configuration_that_was_compiled_but_for_what_is_not_their
         (),
         ("trainer.deep_optimizer={name: sgd, learning_rate: 1.0e-7}", "gate.max_calibration=null"),
         ("features.ctr_min_views={pop_ad_id: 5}", "split.eval_days=[]", "split.eval_fraction=0.2"),
+        ("beam={runner: flink, flink_master: 'a:1', job_server_jar: /j.jar, workers: 4}",),
         ("trainer.warm_start='0x10'", "beam.args=['--a=b c', '--d=#e']", "push.directory=/a:b"),
     ],
 )
@@ -200,6 +205,16 @@ def look(step):
             {"tolerations": [{"key": "gpu", "operator": "Equal", "value": "yes", "effect": "NoSchedule"}]},
         ),
         (
+            "run_as_user=2000",
+            "platform",
+            {"securityContext": {"runAsUser": "2000", "runAsGroup": "1000", "runAsNonRoot": True}},
+        ),
+        (
+            "run_as_group=2000",
+            "platform",
+            {"securityContext": {"runAsUser": "1000", "runAsGroup": "2000", "runAsNonRoot": True}},
+        ),
+        (
             "scratch=20Gi",
             "platform",
             {"emptyDirMounts": [{"volumeName": "scratch", "mountPath": "/tmp", "sizeLimit": "20Gi"}]},
@@ -225,7 +240,8 @@ def test_a_key_of_the_pod_changes_every_step_or_one_and_nothing_else(tmp_path, p
     _, every = compiled(tmp_path, f"kubeflow.pod.{setting}")
     _, one = compiled(tmp_path, f"kubeflow.nodes.Trainer.{setting}")
     for node, step in before.items():
-        changed = {**look(step), where: expected}
+        plain_look = look(step)
+        changed = {**plain_look, where: {**plain_look["platform"], **expected} if where == "platform" else expected}
         assert changed != look(step)
         assert look(every[node]) == changed
         assert look(one[node]) == (changed if node == "Trainer" else look(step))
@@ -245,7 +261,21 @@ def test_all_pods_get_the_volumes_and_the_secrets_of_the_registry(tmp_path, plai
             "pvcMount": [{"constant": "root", "pvcNameParameter": root, "mountPath": "/root", "subPath": "a"}],
             "imagePullSecret": [{"secretName": "registry", "secretNameParameter": {"runtimeValue": {"constant": "registry"}}}],
         }
-        assert look(step) == {**look(plain[1][node]), "platform": platform}
+        before = look(plain[1][node])
+        assert look(step) == {**before, "platform": {**before["platform"], **platform}}
+
+
+def test_every_pod_has_the_labels_of_the_network_policies_and_a_user_that_is_not_root(plain):
+    (policy,) = [obj for obj in load(K8S / "base/network-policies.yaml") if obj["metadata"]["name"] == "pipeline"]
+    for _, _, platform in plain[1].values():
+        assert platform["podMetadata"]["labels"] == policy["spec"]["podSelector"]["matchLabels"]
+        assert platform["securityContext"] == {"runAsUser": "1000", "runAsGroup": "1000", "runAsNonRoot": True}
+
+
+def test_the_user_may_be_left_to_the_image(tmp_path):
+    # An older Kubeflow does not know the key, and refuses it.
+    steps = compiled(tmp_path, "kubeflow.pod.run_as_user=null", "kubeflow.pod.run_as_group=null")[1]
+    assert all("securityContext" not in platform for _, _, platform in steps.values())
 
 
 @pytest.mark.parametrize(
@@ -257,6 +287,7 @@ def test_all_pods_get_the_volumes_and_the_secrets_of_the_registry(tmp_path, plai
         (["kubeflow.pod.image=null"], "no image for ClickExampleGen, .*; set kubeflow.pod.image to NAME@sha256:"),
         (["kubeflow.nodes.Trainor.gpus=1"], "kubeflow.nodes: no such node in this pipeline: Trainor; the nodes are "),
         (["kubeflow.nodes.LeakAudit.retries=1", "audit.in_pipeline=false"], "no such node in this pipeline: LeakAudit"),
+        (["kubeflow.pod.run_as_user=0"], "kubeflow.pod.run_as_user: .* Received: 0"),
         (["kubeflow.nodes.Trainer.gpu=1"], "unknown config key kubeflow.nodes.Trainer.gpu"),
         (["kubeflow.pod.memory_limit=16GB"], r"kubeflow.pod.memory_limit: .* Received: '16GB'"),
         (["kubeflow.pod.tolerations=[{key: a, operator: Equal}]"], "value is for operator Equal, which needs it"),
