@@ -7,6 +7,7 @@
 import dataclasses
 import json
 import os
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,7 @@ def read_error(work_dir: Path, name: str, uid: str = "") -> ClickrankError | Non
 
 def write_whole(file: Path, text: str) -> None:
     """Writes a file so that a reader sees all of it or nothing."""
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    aside = file.with_name(f".{file.name}.{secrets.token_hex(4)}")  # pods have the same pids
     aside.write_text(text)
     os.replace(aside, file)
 

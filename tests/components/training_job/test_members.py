@@ -1,6 +1,9 @@
 """Pods as threads: they meet, are lost, come back, and meet again."""
 
+import itertools
 import threading
+import time
+from random import Random
 
 import pytest
 
@@ -14,6 +17,16 @@ SERVERS = ("chief-0", "worker-0", "ps-0")
 
 def never():
     return False
+
+
+@pytest.fixture(autouse=True)
+def none_left():
+    """Those that wait for nobody end with their test."""
+    yield
+    for thread in threading.enumerate():
+        if isinstance(thread, Pod):
+            thread.stop.set()
+            thread.join()
 
 
 class Pod(threading.Thread):
@@ -78,12 +91,31 @@ def test_those_at_work_see_that_one_was_replaced_and_it_waits_until_they_are_bac
     assert [pod.meeting.trouble() for pod in (new, *others)] == [None] * 3
 
 
-def test_one_that_is_lost_between_meeting_and_beginning_is_seen_too(tmp_path):
-    pods = {name: Pod(tmp_path, name, f"{name}a") for name in NAMES[:2]}
-    Pod(tmp_path, NAMES[2], "worker-2a").has_met()
-    Pod(tmp_path, NAMES[2], "worker-2b").has_met(0.5)
-    assert all(pod.has_met() for pod in pods.values())
-    assert {pod.meeting.trouble() for pod in pods.values()} == {"worker-2 is another pod now"}
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("names", [NAMES, SERVERS], ids=["alike", "chief"])
+def test_however_they_are_lost_all_meet_in_the_end(tmp_path, names, seed):
+    """Pods are replaced at random moments; then, as an operator does, whoever ends because of it is made anew."""
+    random, count = Random(seed), itertools.count()
+
+    def pod(name):
+        return Pod(tmp_path, name, f"{name}-{next(count)}", names)
+
+    pods = {name: pod(name) for name in names}
+    for _ in range(4):
+        time.sleep(random.uniform(0.0, 0.5))
+        lost = random.choice(names)
+        pods[lost].stop.set()
+        pods[lost].join()
+        pods[lost] = pod(lost)
+    deadline = time.monotonic() + 20
+    while not all(one.has_met(0.0) and one.meeting.trouble() is None for one in pods.values()):
+        assert time.monotonic() < deadline
+        for name, one in pods.items():
+            if one.has_met(0.0) and one.meeting.trouble():
+                pods[name] = pod(name)
+        time.sleep(0.1)
+    said = read_members(tmp_path, names)
+    assert {name: said[name].uid for name in names} == {name: one.meeting._uid for name, one in pods.items()}
 
 
 def test_what_a_peer_left_ends_the_others_but_not_what_one_before_it_left(tmp_path):

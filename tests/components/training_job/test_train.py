@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from components.trainer.work_dir import read_trained
-from components.training_job import tfjob, train
+from components.training_job import train
 from components.training_job.api import Api, UnreachableError
 from components.training_job.spec import plan
 from components.training_job.train import Follower
@@ -82,7 +82,8 @@ def make(tmp_path, cluster, caplog):
         config = make_config(**{"volumes": [{"claim": "root", "mount_path": str(tmp_path)}], "grace_s": 3, **keys})
         spec = plan(config, trainer, str(tmp_path / "checkpoints" / "0123"))
         job = make_job(str(tmp_path), trainer).model_copy(update={"run_dir": f"{spec.work_dir}/run"})
-        return Follower(Api(tfjob, patience_s=patience_s, pause_s=0.05), tfjob, spec, job, stopped.is_set)
+        kind = train.KINDS[config.kind]
+        return Follower(Api(kind, patience_s=patience_s, pause_s=0.05), kind, spec, job, stopped.is_set)
 
     make_follower.stopped, make_follower.folder = stopped, tmp_path / "checkpoints" / "0123" / "job"
     make_follower.log = lambda: [record.getMessage() for record in caplog.records]
@@ -391,6 +392,42 @@ def test_a_role_with_less_is_told_of(cluster, make, resource, verb):
             rule["verbs"] = [v for v in rule["verbs"] if v != verb]
     with operating(cluster, GOOD), pytest.raises(RemoteError, match="403 "):
         run(make())
+
+
+def pod_of_trainjob(name, index, status):
+    labels = {"jobset.sigs.k8s.io/jobset-name": name, "batch.kubernetes.io/job-completion-index": str(index)}
+    meta = {"name": f"{name}-node-0-{index}-x7k2p", "uid": f"u{index}", "labels": labels}
+    return {"metadata": meta, "spec": {"containers": [{"name": "node"}]}, "status": status}
+
+
+def ended(code):
+    state = {"terminated": {"exitCode": code, "reason": "Error", "message": "the last line"}}
+    return {"phase": "Failed" if code else "Succeeded", "containerStatuses": [{"name": "node", "state": state}]}
+
+
+@pytest.mark.parametrize(
+    ("codes", "condition", "kind", "message"),
+    [
+        ((0, 0), ("Complete", "", ""), None, ""),
+        ((138, 3), ("Failed", "", "FailJobSet"), InputDataError, "training worker-1 failed with exit code 3; Error: the last line"),
+        ((138, 137), ("Failed", "", "ReachedMaxRestarts"), TransientError, "worker-. (ended to begin again|was killed by SIGKILL)"),
+        (None, ("Failed", "", "DeadlineExceeded"), ClickrankError, r"took longer than training_job\.active_deadline_s=60"),
+        (None, ("Failed", "no such runtime", "TrainingRuntimeNotSupported"), TransientError, "NotSupported: no such runtime"),
+    ],
+)
+def test_a_trainjob_is_followed_by_its_conditions_and_pods(cluster, make, codes, condition, kind, message):
+    follower = make(kind="trainjob", grace_s=120, active_deadline_s=60)
+    follower.begin()
+    name = job_of(cluster)["metadata"]["name"]
+    (make.folder / "trained.json").write_text('{"best": "best-7", "latest": "step-9"}')
+    for index, code in enumerate(codes or ()):
+        cluster.put_pod(pod_of_trainjob(name, index, ended(code)), "ADDED")
+    cluster.set_condition(name, condition[0], condition[1], condition[2])
+    if kind is None:
+        return follower.follow()
+    with pytest.raises(kind, match=message) as caught:
+        follower.follow()
+    assert type(caught.value) is kind
 
 
 def test_the_job_says_what_it_is(cluster, make):
