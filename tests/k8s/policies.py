@@ -117,7 +117,7 @@ def selects(selector: Object, labels: dict[str, str]) -> bool:
     if any(labels.get(key) != value for key, value in selector.get("matchLabels", {}).items()):
         return False
     return all(
-        rule["key"] in labels and (rule["operator"] == "Exists" or (rule["operator"] == "In" and labels[rule["key"]] in rule["values"]))
+        rule["key"] in labels and (rule["operator"] == "Exists" or labels[rule["key"]] in rule["values"])
         for rule in selector.get("matchExpressions", [])
     )
 

@@ -5,7 +5,7 @@ import yaml
 
 from pipeline.config import load_config
 from pipeline.kubeflow.compile import LABELS
-from tests.k8s.policies import selects
+from tests.k8s.policies import needed, selects
 from tests.k8s.quantities import quantity
 from tests.k8s.render import K8S, load, render
 
@@ -68,6 +68,20 @@ def test_a_step_may_fill_its_scratch_volume(config, objects):
     by_default = objects["LimitRange", "clickrank"]["spec"]["limits"][0]["default"]["ephemeral-storage"]
     for node in ("ClickExampleGen", *config.kubeflow.nodes):
         assert quantity(config.kubeflow.pod_of(node).scratch) < quantity(by_default)
+
+
+def test_the_example_of_a_training_job_fits_the_quota(objects):
+    text = (K8S.parent / "docs/training-jobs.md").read_text()
+    section = text.split("## Configure it")[1].split("```yaml")[1].split("```")[0]
+    job, trainer = (yaml.safe_load(section)[name] for name in ("training_job", "trainer"))
+    step = load_config([FILE]).kubeflow.pod_of("Trainer")
+    others, hard = needed(list(objects.values())), objects["ResourceQuota", "clickrank"]["spec"]["hard"]
+    for kind in ("request", "limit"):
+        for resource in ("cpu", "memory"):
+            key = f"{kind}_{resource}".replace("request_", "requests.").replace("limit_", "limits.")
+            pods = trainer["workers"] * quantity(job[f"{resource}_{kind}"]) + quantity(getattr(step, f"{resource}_{kind}"))
+            assert others[key] + pods <= quantity(hard[key]), key
+    assert trainer["workers"] * job["gpus"] <= quantity(hard["requests.nvidia.com/gpu"])
 
 
 # Argo labels all pods of a workflow; those that Kubeflow makes before each step (drivers) do not have the labels of steps.
