@@ -104,7 +104,8 @@ def test_a_failed_step_of_which_kubeflow_gives_no_log_is_named_too(kubeflow, fol
     with pytest.raises(ClickrankError, match=f"^run {RUN} failed at Transform: http"):
         follow("kubeflow.api.namespace=team")
     assert screen.getvalue().splitlines()[-1] == (
-        "Transform: this Kubeflow gives no log of it; see its page, or kubectl logs clickrank-x-transform-impl --container main" + where
+        "Transform: this Kubeflow gives no log of it; see its page, or kubectl logs clickrank-x-transform-impl --container main"
+        f"{where}"
     )
 
 
