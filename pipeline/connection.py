@@ -51,6 +51,7 @@ def settle(paths: RootPaths, config: MetadataConfig) -> None:
         raise _kept_elsewhere(paths, "metadata.store=sqlite")
     store = _connect(config)
     owner = _owner(store)
+    is_new = note is None
     if note is None:
         note = _Note(uuid.uuid4().hex, config)
     elif note.metadata != config and owner != note.root:  # unless it is the same one under another address
@@ -59,6 +60,8 @@ def settle(paths: RootPaths, config: MetadataConfig) -> None:
         write_whole(paths.store_note, json.dumps({"root": note.root, "metadata": config.model_dump()}, indent=1) + "\n")
         owner = owner or _claim(store, note.root)
     if owner != note.root:
+        if is_new:  # another root claimed it in the same moment
+            paths.store_note.unlink(missing_ok=True)
         raise ConfigError(f"{_name(config)} is the metadata store of another root than {paths.root}; give it a database of its own")
 
 

@@ -5,6 +5,7 @@
 """
 
 import dataclasses
+import errno
 import json
 import os
 import secrets
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 JOB = "job.json"
 TRAINED = "trained.json"
+
+_TRIES = 10
 
 
 def write_job(work_dir: Path, job: "Job") -> None:
@@ -67,11 +70,19 @@ def write_whole(file: Path, text: str) -> None:
 
 
 def read_json(file: Path) -> Any:
-    """Returns what is in a file; None if there is none."""
-    try:
-        return json.loads(file.read_text())
-    except FileNotFoundError:
-        return None
+    """Returns what is in a file; None if there is none.
+
+    A file on another machine that is replaced while it is read is stale for NFS: it is read again.
+    """
+    for left in reversed(range(_TRIES)):
+        try:
+            return json.loads(file.read_text())
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno != errno.ESTALE or not left:
+                raise
+    raise AssertionError("not reached")
 
 
 def _error(work_dir: Path, name: str) -> Path:

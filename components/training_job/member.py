@@ -1,5 +1,6 @@
 """What each pod of a training job runs: `python3 -m components.training_job.member WORK_DIR`."""
 
+import contextlib
 import logging
 import os
 import sys
@@ -14,7 +15,7 @@ from components.training_job.group import TRY_AGAIN
 from components.training_job.members import Meeting
 from components.training_job.pods import UID
 from schemas import interrupts
-from schemas.errors import ClickrankError, ConfigError, TransientError
+from schemas.errors import ClickrankError, ConfigError, TransientError, recover
 
 _POLL_S = 1.0
 
@@ -52,10 +53,14 @@ def main(work_dir: Path) -> int:
         trained = worker.take_part(job, cluster, on_ready, meeting.is_over)
         if trained and (cluster is None or cluster.is_chief):
             write_trained(work_dir, trained)
-    except ClickrankError as error:
-        write_error(work_dir, name, error, uid)
-        logger.error("%s", error)
-        return exit_code(error)
+    except Exception as error:
+        known = recover(error, str(work_dir))
+        if known is None:
+            raise
+        logger.error("%s", known)
+        with contextlib.suppress(OSError):  # the disk may be full
+            write_error(work_dir, name, known, uid)
+        return exit_code(known)
     return 0
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kfp import compiler, dsl, kubernetes
+from kfp.dsl import structures
 
 from pipeline import graph, runners
 from pipeline.kubeflow.command import run_node
@@ -25,6 +26,24 @@ _NOT_FOR_STEPS = "kubeflow"
 
 LABELS = {"app.kubernetes.io/part-of": "clickrank", "app.kubernetes.io/component": "pipeline"}
 """Of every step's pod; the network policies of k8s/ go by them."""
+
+
+_A_YEAR_S = 365 * 86400
+
+
+class _AtAnyTime(structures.RetryPolicy):  # type: ignore[misc]  # the package has no types
+    """Retries that are made however long the tries before took.
+
+    Kubeflow's SDK allows at most an hour for all tries together, and Argo keeps to it: what fails later than that after its first
+    start is not tried again, and what is tried again before is stopped then (`maxDurationDeadline` in argo-workflows,
+    workflow/controller/operator.go; kubeflow/pipelines#13452). Kubeflow itself passes any time on, and would pass none on as 0
+    (backend/src/v2/compiler/argocompiler/container.go).
+    """
+
+    def to_proto(self) -> Any:
+        proto = super().to_proto()
+        proto.backoff_max_duration.FromSeconds(_A_YEAR_S)
+        return proto
 
 
 def compile_pipeline(out: Path, config: Config) -> dict[str, tuple[str, ...]]:
@@ -138,6 +157,7 @@ def _equip(task: dsl.PipelineTask, pod: PodConfig, kubeflow: KubeflowConfig) -> 
         task.set_accelerator_type(pod.gpu_type or "").set_accelerator_limit(pod.gpus)
     if pod.retries:
         task.set_retry(pod.retries, backoff_duration=f"{pod.backoff_s}s" if pod.backoff_s else None, backoff_factor=2.0)
+        task._task_spec.retry_policy = _AtAnyTime(**vars(task._task_spec.retry_policy))
     if pod.timeout_s is not None:
         kubernetes.set_timeout(task, pod.timeout_s)
     for key, label in sorted((pod.node_selector or {}).items()):

@@ -32,7 +32,7 @@ class Place:
 
     Attributes:
         client: Kubeflow's.
-        api: Where it talks to.
+        api: Where it talks to; its namespace is None where Kubeflow has one only.
         retries: For calls.
         experiment: Id of the experiment.
         pipeline: Id of the pipeline.
@@ -79,12 +79,14 @@ def prepare(config: Config, retries: Retries) -> Place:
             raise ConfigError(f"{server_name(api)} serves several namespaces: give --namespace, or set kubeflow.api.namespace")
         # One that serves a single namespace takes no name of any.
         namespace = api.namespace if several else None
+        if namespace != api.namespace:
+            retries.say(f"this Kubeflow has one namespace only: the pods are in that, not in {api.namespace}")
         experiment = retries.persist(lambda: _experiment(client, api, namespace))
         pipeline = retries.persist(lambda: _pipeline(client, api, namespace))
         # A store in Kubernetes' own objects needs names of small letters, digits and '-', unique in the namespace.
         name = f"{graph.PIPELINE_NAME}-{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}"
         version = retries.persist(lambda: _version(client, api, pipeline, name, file))
-    return Place(client, api, retries, experiment, pipeline, version, name)
+    return Place(client, api.model_copy(update={"namespace": namespace}), retries, experiment, pipeline, version, name)
 
 
 def submit_run(place: Place, name: str, parameters: dict[str, Any]) -> Submitted:

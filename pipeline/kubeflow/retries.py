@@ -23,7 +23,7 @@ class Retries:
         backoff_s: Seconds before the second try; doubled each time, up to 30.
         sleep: Waits.
         share: Draws from [0, 1).
-        say: Is told what is waited for.
+        say: Is told what is waited for, and of what else is not as it should be.
     """
 
     limit: int

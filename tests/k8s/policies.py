@@ -113,11 +113,12 @@ def of_network(objects: list[Object]) -> Iterator[str]:
 
 
 def selects(selector: Object, labels: dict[str, str]) -> bool:
-    """Whether a label selector takes a pod; of expressions, `In` alone is known."""
+    """Whether a label selector takes a pod; of expressions, `In` and `Exists` alone are known."""
     if any(labels.get(key) != value for key, value in selector.get("matchLabels", {}).items()):
         return False
     return all(
-        rule["operator"] == "In" and labels.get(rule["key"]) in rule["values"] for rule in selector.get("matchExpressions", [])
+        rule["key"] in labels and (rule["operator"] == "Exists" or labels[rule["key"]] in rule["values"])
+        for rule in selector.get("matchExpressions", [])
     )
 
 

@@ -36,6 +36,31 @@ def rendered(name: str, folder: Path) -> list[dict]:
     return with_component(name, folder) if name in COMPONENTS else render(K8S / "overlays" / name)
 
 
+def pod_templates(part):
+    """The pods' templates anywhere in an object."""
+    if isinstance(part, dict):
+        if "containers" in (part.get("spec") or {}):
+            yield part
+        part = list(part.values())
+    if isinstance(part, list):
+        for one in part:
+            yield from pod_templates(one)
+
+
+def test_no_pod_has_a_proxy_in_a_namespace_of_istio():
+    # Namespaces of Kubeflow's profiles are. What its proxy needs to begin with, the restricted profile does not allow.
+    found = [one for file in K8S.rglob("*.yaml") for one in pod_templates(load(file))]
+    assert len(found) == 6
+    for template in found:
+        assert template["metadata"]["annotations"] == {"sidecar.istio.io/inject": "false"}, template["metadata"]
+
+
+def test_the_namespace_leaves_the_label_of_profiles_to_kubeflow():
+    # It does not change one that is there (kubeflow/kubeflow, profile_controller.go, setNamespaceLabels), and goes by it.
+    (namespace,) = load(K8S / "base/namespace.yaml")
+    assert "app.kubernetes.io/part-of" not in namespace["metadata"]["labels"]
+
+
 def flink(folder: Path) -> dict:
     return next(obj for obj in with_component("flink", folder) if obj["kind"] == "FlinkDeployment")
 

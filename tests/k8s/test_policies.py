@@ -123,7 +123,7 @@ OTHERS = [
     ("NetworkPolicy", "flink-taskmanager", "/spec/ingress/1/ports", GONE, "flink-taskmanager: a rule for every port"),
     ("NetworkPolicy", "flink-client", "/spec/egress/0/to/0/podSelector", {}, "flink-client: a rule for everybody"),
     ("NetworkPolicy", "pipeline", "/spec/egress/0/to", [], "pipeline: a rule for everybody"),
-    ("NetworkPolicy", "pipeline", "/spec/egress/2/to/0/ipBlock/except", GONE, "reaches the metadata service"),
+    ("NetworkPolicy", "pipeline", "/spec/egress/1/to/0/ipBlock/except", GONE, "reaches the metadata service"),
     ("NetworkPolicy", "dns", "/spec/egress/0/ports/0/port", GONE, "dns: a rule for every port"),
     ("NetworkPolicy", "submit", "/spec/podSelector/matchLabels/app.kubernetes.io~1component", "x", "no network policy of its own"),
     ("CronJob", "clickrank-submit", "/spec/concurrencyPolicy", "Allow", "concurrencyPolicy is not Forbid"),
@@ -293,4 +293,4 @@ def test_a_template_for_both_roles_of_flink_is_not_passed_over(applied):
 
 
 def test_a_network_policy_for_one_network_may_name_it_alone(applied):
-    assert problems(changed(applied, "NetworkPolicy", "pipeline", "/spec/egress/2/to/0/ipBlock", {"cidr": "10.0.0.0/24"})) == []
+    assert problems(changed(applied, "NetworkPolicy", "pipeline", "/spec/egress/1/to/0/ipBlock", {"cidr": "10.0.0.0/24"})) == []

@@ -174,6 +174,19 @@ def test_a_database_belongs_to_one_root(paths, mysql, tmp_path):
     settle(second, at(mysql, database="other"))
 
 
+def test_of_two_roots_that_claim_a_database_at_once_the_second_is_free_to_take_another(paths, monkeypatch):
+    monkeypatch.setattr(connection, "_connect", lambda config: None)
+    monkeypatch.setattr(connection, "_owner", lambda store: None)
+    monkeypatch.setattr(connection, "_claim", lambda store, root: "that of the first")
+    config = MetadataConfig(store="mysql", host="db")
+    with pytest.raises(ConfigError, match="of another root than"):
+        settle(paths, config)
+    assert not exists(paths)
+    monkeypatch.setattr(connection, "_claim", lambda store, root: root)
+    settle(paths, config.model_copy(update={"database": "other"}))
+    assert where(paths).endswith("/other")
+
+
 def test_a_root_stays_with_its_database(paths, mysql):
     settle(paths, mysql)
     with pytest.raises(ConfigError, match=r"keeps its metadata in mysql://.*/mlmd; set metadata\.store=mysql"):

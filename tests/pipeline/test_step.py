@@ -186,7 +186,6 @@ def test_a_next_run_takes_from_the_cache_and_a_refused_model_is_exit_code_4_of_t
     assert "NOT BLESSED" in done.stderr
     assert {node for node, state in states.items() if state == "finished"} == {
         "Resolver",
-        "Evaluator",
         "Gate",
         "InfraValidator",
         LAST,

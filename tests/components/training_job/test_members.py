@@ -1,13 +1,16 @@
 """Pods as threads: they meet, are lost, come back, and meet again."""
 
+import errno
 import itertools
 import threading
 import time
+from pathlib import Path
 from random import Random
 
 import pytest
 
-from components.trainer.work_dir import TRAINED, write_error
+from components.trainer.work_dir import TRAINED, read_error, write_error
+from components.training_job import member
 from components.training_job.members import Meeting, Member, read_members
 from schemas.errors import ClickrankError, TransientError
 
@@ -67,6 +70,39 @@ def test_nobody_begins_before_all_are_there(tmp_path):
     third = Pod(tmp_path, NAMES[2], "a")
     assert all(pod.has_met() for pod in (first, second, third))
     assert [pod.meeting.trouble() for pod in (first, second, third)] == [None] * 3
+
+
+@pytest.mark.parametrize(("times", "said"), [(1, {"worker-0": Member("a")}), (100, None)])
+def test_a_file_that_is_replaced_while_it_is_read_is_read_again(tmp_path, monkeypatch, times, said):
+    (tmp_path / "worker-0.member").write_text('{"uid": "a"}')
+    stale, read_text = [OSError(errno.ESTALE, "Stale file handle")] * times, Path.read_text
+
+    def read(file):
+        if stale:
+            raise stale.pop()
+        return read_text(file)
+
+    monkeypatch.setattr(Path, "read_text", read)
+    if said is None:
+        with pytest.raises(OSError, match="Stale"):
+            read_members(tmp_path, NAMES)
+    else:
+        assert read_members(tmp_path, NAMES) == said
+
+
+def test_a_pod_whose_disk_is_full_asks_to_begin_again(tmp_path, monkeypatch):
+    full = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "ckpt"))
+
+    def fail(*_):
+        raise full
+
+    monkeypatch.setattr(member, "read_job", fail)
+    monkeypatch.setattr(member.worker, "prepare", lambda: None)
+    assert member.main(tmp_path) == 138
+    assert "no space left" in str(read_error(tmp_path, "worker-0"))
+    # And where it cannot even say so.
+    monkeypatch.setattr(member, "write_error", fail)
+    assert member.main(tmp_path) == 138
 
 
 def test_a_pod_alone_begins_at_once(tmp_path):

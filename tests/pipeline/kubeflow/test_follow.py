@@ -97,13 +97,15 @@ def test_steps_that_never_began_are_not_shown(kubeflow, follow, screen):
     assert " Evaluator " not in screen.getvalue()
 
 
-def test_a_failed_step_of_which_kubeflow_gives_no_log_is_named_too(kubeflow, follow, screen):
-    kubeflow.script = Script(fails="transform")
+# Where it has one namespace only, that of the configuration is not where the pods are.
+@pytest.mark.parametrize(("several", "where"), [(True, " --namespace team"), (False, "")])
+def test_a_failed_step_of_which_kubeflow_gives_no_log_is_named_too(kubeflow, follow, screen, several, where):
+    kubeflow.script, kubeflow.several = Script(fails="transform"), several
     with pytest.raises(ClickrankError, match=f"^run {RUN} failed at Transform: http"):
         follow("kubeflow.api.namespace=team")
     assert screen.getvalue().splitlines()[-1] == (
-        "Transform: this Kubeflow gives no log of it; see its page, or kubectl logs clickrank-x-transform-impl --container main "
-        "--namespace team"
+        "Transform: this Kubeflow gives no log of it; see its page, or kubectl logs clickrank-x-transform-impl --container main"
+        f"{where}"
     )
 
 

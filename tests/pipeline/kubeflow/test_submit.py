@@ -210,9 +210,10 @@ def test_a_server_that_serves_several_namespaces_is_told_which(kubeflow, go):
     assert {one["namespace"] for kind in ("experiments", "pipelines") for one in kubeflow.things[kind].values()} == {"team"}
 
 
-def test_a_server_of_a_single_namespace_is_not_told_any(kubeflow, go):
+def test_a_server_of_a_single_namespace_is_not_told_any_but_we_are(kubeflow, go, patience):
     go("kubeflow.api.namespace=team")
     assert counts(kubeflow) == ONE_OF_EACH
+    assert patience.said == ["this Kubeflow has one namespace only: the pods are in that, not in team"]
 
 
 def test_an_experiment_that_is_archived_and_two_runs_of_one_name_are_told(kubeflow, go):
