@@ -43,7 +43,9 @@ class TrainingJobConfig(ContainerConfig):
     runtime: Name = Field("clickrank-tensorflow", description="The TrainingRuntime of a trainjob: k8s/components/training-runtime.")
     active_deadline_s: Annotated[int, Field(gt=0)] | None = Field(None, description="Seconds after which the job is given up.")
     grace_s: Annotated[int, Field(gt=0)] = Field(120, description="Seconds that a pod has to save itself when it is told to end.")
-    ttl_s: Annotated[int, Field(ge=0)] | None = Field(None, description="Seconds after which a job that has ended is deleted.")
+    ttl_s: Annotated[int, Field(ge=0)] | None = Field(
+        604_800, description="Seconds after which a job that has failed, and that nobody goes on with, is deleted; a week."
+    )
     queue: Annotated[str, Field(min_length=1)] | None = Field(None, description="Queue of a gang scheduler.")
     priority_class: Name | None = Field(None, description="Priority class of the pods.")
 

@@ -63,6 +63,7 @@ def test_the_run_policy():
     assert tfjob.render(make_spec())["spec"]["runPolicy"] == {
         "cleanPodPolicy": "Running",
         "backoffLimit": 3,
+        "ttlSecondsAfterFinished": 7 * 86400,
         "schedulingPolicy": {"minAvailable": 2},
     }
     trainer = TrainerConfig(strategy="parameter_server", workers=2, max_restarts=7)
