@@ -7,6 +7,9 @@ from functools import cache
 from pathlib import Path
 
 PROJECT = Path(__file__).parent.parent
+LAYERS = ("schemas", "transforms", "components", "pipeline")
+"""The packages that are the project's, from the bottom up: a module imports from its own layer and those before it. Where the project
+is installed, all other packages lie beside them."""
 
 
 def folder_digest(folder: str) -> str:
@@ -58,6 +61,8 @@ def _imports(source: bytes) -> tuple[str, ...]:
 
 def _files(name: str) -> Iterator[Path]:
     """The files that importing a name runs: its own, if it is a module of the project, and those of the packages it is in."""
+    if name.partition(".")[0] not in LAYERS:
+        return
     path = PROJECT / name.replace(".", "/")
     own = [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
     if own:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.code import folder_digest
+from pipeline.code import LAYERS, folder_digest
 from pipeline.nodes import NODES
 from pipeline.paths import RootPaths
 from pipeline.siblings import write_whole
@@ -15,7 +15,6 @@ from schemas.errors import ConfigError
 from transforms.contents import FileContent, fingerprint, read_contents
 from transforms.sources import Source
 
-_LAYERS = ("schemas", "transforms", "components", "pipeline")
 _PACKAGES = (
     "apache-beam",
     "numpy",
@@ -56,7 +55,7 @@ class Record:
 
     def differences(self, then: "Record") -> list[str]:
         """Returns in words what else than the data is not what it was."""
-        found = [f"the code in {layer}/" for layer in _LAYERS if self.code.get(layer) != then.code.get(layer)]
+        found = [f"the code in {layer}/" for layer in LAYERS if self.code.get(layer) != then.code.get(layer)]
         found += [
             f"{name} {version} (was {then.packages.get(name, 'absent')})"
             for name, version in self.packages.items()
@@ -100,7 +99,7 @@ def keep_record(
         place,
         files,
         digest,
-        {layer: folder_digest(layer) for layer in _LAYERS},
+        {layer: folder_digest(layer) for layer in LAYERS},
         {name: importlib.metadata.version(name) for name in _PACKAGES},
         _machine(),
         runner,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.code import LAYERS
+
 ROOT = Path(__file__).parent.parent
-LAYERS = ("schemas", "transforms", "components", "pipeline")
-"""From the bottom up: a module imports from its own layer and those before it."""
 
 
 def imports(file: Path) -> set[str]:

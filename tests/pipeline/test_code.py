@@ -8,8 +8,9 @@ from pipeline.code import PROJECT, folder_digest, imported_files, module_digest
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """a.one imports b.two within a function; b.two imports b.three by name; a.four is imported by none."""
+    """a.one imports b.two within a function; b.two imports b.three by name; a.four is imported by none, and json is not ours."""
     monkeypatch.setattr(code, "PROJECT", tmp_path)
+    monkeypatch.setattr(code, "LAYERS", ("a", "b"))
     for name, source in {
         "a/__init__.py": "",
         "a/one.py": "import json\ndef f():\n    import b.two\n",
@@ -18,6 +19,7 @@ def project(tmp_path, monkeypatch):
         "b/two.py": "from b import three\n",
         "b/three.py": "from a.one import f\n",
         "b/deep/five.py": "",
+        "json.py": "",
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(source)
