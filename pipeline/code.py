@@ -8,8 +8,10 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parent.parent
 LAYERS = ("schemas", "transforms", "components", "pipeline")
-"""The packages that are the project's, from the bottom up: a module imports from its own layer and those before it. Where the project
-is installed, all other packages lie beside them."""
+"""The packages that are the project's, from the bottom up: a module imports from its own layer and those before it.
+
+Where the project is installed, all other packages lie beside them.
+"""
 
 
 def folder_digest(folder: str) -> str:
