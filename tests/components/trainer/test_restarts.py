@@ -144,4 +144,4 @@ def test_only_the_chief_writes(make_fn_args, tmp_path):
     assert start(args).wait() == 0
     assert len(list((tmp_path / "run").glob("events.*"))) == 1
     assert sorted(p.name for p in (tmp_path / "run" / "workers").iterdir()) == ["worker-0.log", "worker-1.log"]
-    assert {p.name for p in tmp_path.iterdir()} <= {"run", "serving", "checkpoints"}
+    assert {p.name for p in tmp_path.iterdir()} <= {"run", "serving", "checkpoints", "replay.json"}
