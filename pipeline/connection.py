@@ -35,8 +35,8 @@ class _Note:
     metadata: MetadataConfig
 
 
-def settle(paths: RootPaths, config: MetadataConfig) -> None:
-    """Makes the root's store that of the configuration, for good. Only for who looks after the root.
+def settle(paths: RootPaths, config: MetadataConfig) -> mlmd.MetadataStore:
+    """Makes the root's store that of the configuration, for good, and opens it. Only for who looks after the root.
 
     Raises:
         ConfigError: The root has another store, or the database is another root's.
@@ -46,7 +46,7 @@ def settle(paths: RootPaths, config: MetadataConfig) -> None:
     if config.store == "sqlite":
         if note:
             raise _kept_elsewhere(paths, "metadata.store=mysql")
-        return
+        return open_store(paths)
     if note is None and paths.metadata.exists():
         raise _kept_elsewhere(paths, "metadata.store=sqlite")
     store = _connect(config)
@@ -63,6 +63,7 @@ def settle(paths: RootPaths, config: MetadataConfig) -> None:
         if is_new:  # another root claimed it in the same moment
             paths.store_note.unlink(missing_ok=True)
         raise ConfigError(f"{_name(config)} is the metadata store of another root than {paths.root}; give it a database of its own")
+    return store
 
 
 def connection_config(paths: RootPaths) -> metadata_store_pb2.ConnectionConfig:

@@ -111,8 +111,7 @@ def _run_nodes(
 
     if needs_check(config):
         check_model(config)
-    connection.settle(paths, config.metadata)
-    metadata = connection.open_store(paths)
+    metadata = connection.settle(paths, config.metadata)
     store.tidy(metadata, paths)
     if from_node:
         store.check_reusable(metadata, from_node)

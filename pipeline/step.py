@@ -92,8 +92,7 @@ def _run(node: str, data: Path, paths: RootPaths, run_id: str, config: Config, c
     from schemas import progress
 
     with looking_after(paths):
-        connection.settle(paths, config.metadata)
-        metadata = connection.open_store(paths)
+        metadata = connection.settle(paths, config.metadata)
         before = store.finished_nodes(metadata, run_id)
         if node not in before:
             store.tidy_node(metadata, paths, run_id, node)

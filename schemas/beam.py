@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from schemas.section import IMAGE_DIGEST, Section, refuse_foreign
+from schemas.section import IMAGE_DIGEST, AbsolutePath, Section, refuse_foreign
 
 LOCAL_BEAM_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 """Beam's runner within one process. Named in full, as Beam's default first tries to download another one."""
@@ -15,7 +15,6 @@ POOL_PORT = 50_000
 _Address = Annotated[str, Field(pattern=r"^[^\s/:]+:\d{1,5}$")]
 _Bucket = Annotated[str, Field(pattern=r"^gs://[^\s/]+(/\S*)?$")]
 _Count = Annotated[int, Field(gt=0)]
-_Path = Annotated[str, Field(pattern=r"^/[^\s:]+$")]
 _Word = Annotated[str, Field(pattern=r"^\S+$")]
 
 _KEYS: dict[str, tuple[str, ...]] = {
@@ -82,14 +81,14 @@ class BeamConfig(Section):
     execution_retries: Annotated[int, Field(ge=0)] | None = Field(
         None, description="flink: how often a failed job is started again; Flink's own default unless given."
     )
-    job_server_jar: _Path | None = Field(
+    job_server_jar: AbsolutePath | None = Field(
         None, description="flink: path of Beam's job server for the cluster's version of Flink. It is never downloaded."
     )
     run_job_server: bool = Field(
         False,
         description="flink: start the jar as a job server, by `java`; otherwise the job is put into the jar and sent to Flink.",
     )
-    artifacts_dir: _Path | None = Field(
+    artifacts_dir: AbsolutePath | None = Field(
         None, description="flink: folder that the job server and all TaskManagers reach, for what a job brings along."
     )
 

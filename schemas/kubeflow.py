@@ -7,13 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from schemas.section import IMAGE_DIGEST, Section
+from schemas.section import IMAGE_DIGEST, AbsolutePath, Section, Variable
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
-_Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 _Cpu = Annotated[str, Field(pattern=r"^([1-9]\d*m|\d+(\.\d+)?)$")]
-_Memory = Annotated[str, Field(pattern=r"^[1-9]\d*([EPTGMK]i?)?$")]
-_Path = Annotated[str, Field(pattern=r"^/[^\s:]+$")]
+Memory = Annotated[str, Field(pattern=r"^[1-9]\d*([EPTGMK]i?)?$")]
 
 
 class TolerationConfig(Section):
@@ -37,14 +35,14 @@ class SecretConfig(Section):
     """A Kubernetes secret whose values become environment variables. Its name goes into the pipeline, its values never do."""
 
     name: Name = Field(description="Name of the secret in the namespace of the run.")
-    keys: Annotated[dict[str, _Variable], Field(min_length=1)] = Field(description="Key in the secret -> environment variable.")
+    keys: Annotated[dict[str, Variable], Field(min_length=1)] = Field(description="Key in the secret -> environment variable.")
 
 
 class VolumeConfig(Section):
     """A persistent volume claim that all pods mount."""
 
     claim: Name = Field(description="Name of the claim in the namespace of the run.")
-    mount_path: _Path = Field(description="Where it is mounted.")
+    mount_path: AbsolutePath = Field(description="Where it is mounted.")
     sub_path: str = Field("", description="Folder in the volume to mount; all of it unless given.")
 
 
@@ -54,11 +52,11 @@ class ContainerConfig(Section):
     image: Annotated[str, Field(min_length=1)] | None = Field(None, description="The project's image, by digest: NAME@sha256:...")
     cpu_request: _Cpu | None = Field(None, description="CPUs that the pod is promised, e.g. 2 or 500m.")
     cpu_limit: _Cpu | None = Field(None, description="CPUs that it may use.")
-    memory_request: _Memory | None = Field(None, description="Memory that the pod is promised, e.g. 8Gi.")
-    memory_limit: _Memory | None = Field(None, description="Memory that it may use.")
+    memory_request: Memory | None = Field(None, description="Memory that the pod is promised, e.g. 8Gi.")
+    memory_limit: Memory | None = Field(None, description="Memory that it may use.")
     gpus: Annotated[int, Field(ge=0)] | None = Field(None, description="GPUs; 0 takes away those of `kubeflow.pod`.")
     gpu_type: Annotated[str, Field(min_length=1)] | None = Field(None, description="Name of the resource that GPUs are.")
-    scratch: _Memory | None = Field(None, description="Size limit of a volume of the pod's own at /tmp; none unless given.")
+    scratch: Memory | None = Field(None, description="Size limit of a volume of the pod's own at /tmp; none unless given.")
     node_selector: dict[str, str] | None = Field(None, description="Labels that the cluster's node must have.")
     tolerations: tuple[TolerationConfig, ...] | None = Field(None, description="Taints that it may have.")
     secrets: tuple[SecretConfig, ...] | None = Field(None, description="Secrets as environment variables.")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from schemas.section import Section
+from schemas.section import Section, Variable
 
 
 class MetadataConfig(Section):
@@ -19,7 +19,7 @@ class MetadataConfig(Section):
         "mlmd", description="mysql: the database, which must exist. One root has it to itself."
     )
     user: Annotated[str, Field(min_length=1)] = Field("mlmd", description="mysql: the account.")
-    password_variable: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = Field(
+    password_variable: Variable = Field(
         "CLICKRANK_MLMD_PASSWORD", description="mysql: environment variable with the account's password; none if it is not set."
     )
     tls: bool = Field(

@@ -2,11 +2,16 @@
 
 import re
 from collections.abc import Mapping
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 IMAGE_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 """A container image by its digest, under which no other image can lie tomorrow."""
+
+AbsolutePath = Annotated[str, Field(pattern=r"^/[^\s:]+$")]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+"""The name of an environment variable."""
 
 
 class Section(BaseModel):

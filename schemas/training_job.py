@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from schemas.kubeflow import ContainerConfig, Name, VolumeConfig, check_digest, check_mounts
+from schemas.kubeflow import ContainerConfig, Memory, Name, VolumeConfig, check_digest, check_mounts
 
 _RUNTIME_HAS = (
     *("node_selector", "tolerations", "image_pull_secrets", "queue", "priority_class", "ttl_s"),
@@ -27,7 +27,7 @@ class TrainingJobConfig(ContainerConfig):
     )
     gpus: Annotated[int, Field(ge=0)] | None = Field(None, description="GPUs of each pod that trains; a worker uses one of them.")
     gpu_type: Annotated[str, Field(min_length=1)] = Field("nvidia.com/gpu", description="Name of the resource that GPUs are.")
-    scratch: Annotated[str, Field(pattern=r"^[1-9]\d*([EPTGMK]i?)?$")] = Field(
+    scratch: Memory = Field(
         "2Gi", description="Size of a volume of the pod's own at /tmp, which is all that it can write to beside `volumes`."
     )
     allow_image_tag: bool = Field(False, description="Whether the image may be named by a tag.")

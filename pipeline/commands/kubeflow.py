@@ -64,12 +64,11 @@ def submit(
     verbose: Verbose = False,
 ) -> None:
     """Compile the pipeline and run it on Kubeflow Pipelines. Its token is in CLICKRANK_KUBEFLOW_TOKEN, or where a pod has it."""
-    from pipeline.config import load_config
     from pipeline.noise import log_to
 
     given = {"endpoint": endpoint, "experiment": experiment, "namespace": namespace}
     settings = [*(set_ or ()), *(f"kubeflow.api.{key}={json.dumps(value)}" for key, value in given.items() if value is not None)]
-    loaded = load_config(config or (), settings)
+    loaded = load(config, settings)
     with (
         tempfile.TemporaryDirectory(prefix="clickrank-submit-") as temporary,
         log_to(Path(temporary) / "log.txt", verbose) as screen,
